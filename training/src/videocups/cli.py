@@ -1,0 +1,66 @@
+"""The ``videocups`` command: a table of subcommands, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from videocups import __version__
+
+# name -> (module:function taking the remaining arguments and returning the exit status, one-line help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ingest": ("videocups.bags.commands:ingest", "cut bags, videos or image folders into clips"),
+    "bag": ("videocups.bags.commands:bag", "look at, cut, render, label or play a bag"),
+    "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
+    "mapping": ("videocups.evaluate.commands:mapping", "show and edit the pseudo-class to class matching"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"videocups {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"videocups: no command {arguments[0]!r}; 'videocups --help' lists them", file=sys.stderr)
+        return 2
+    return run(arguments[0], arguments[1:])
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Import and call the subcommand; expected errors become one sentence and exit status 1."""
+    module_name, function_name = COMMANDS[name][0].split(":")
+    try:
+        return int(getattr(import_module(module_name), function_name)(arguments))
+    except (OSError, ValueError) as error:
+        print(f"videocups {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"videocups {name}: interrupted", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    """Return the text of ``videocups --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: videocups COMMAND [ARGUMENTS]",
+            "",
+            "From a vehicle's unlabeled recordings to a video panoptic model.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "'videocups COMMAND --help' explains one.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
