@@ -14,6 +14,8 @@ VOID_CLASS = 255
 """class id of unlabeled pixels in 8-bit class maps."""
 MAX_SEGMENT_ID = 65_535
 """segment ids live in 16-bit images."""
+MAX_TRACK_ID = 2**64 - 1
+"""track ids are never reused and live in 64 bits."""
 
 
 class SegmentState(IntEnum):
@@ -45,7 +47,11 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Segment:
-    """One row of a panoptic frame's table: a stuff region or a tracked thing."""
+    """One row of a panoptic frame's table: a stuff region or a tracked thing.
+
+    ``ignore`` marks a region nobody can tell apart (a crowd, an unsure label): training and evaluation leave it
+    out. Only such a thing may lack a track.
+    """
 
     segment_id: int
     class_id: int
@@ -56,17 +62,21 @@ class Segment:
     age: int = 0  # frames since the track was born
     area_px: int = 0
     bbox_xywh: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ignore: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.segment_id <= MAX_SEGMENT_ID:
             raise ValueError(f"segment_id must be in 1..{MAX_SEGMENT_ID} (0 is void), got {self.segment_id}")
         if not 0 <= self.class_id < VOID_CLASS:
             raise ValueError(f"class_id of segment {self.segment_id} must be in 0..254, got {self.class_id}")
-        if self.is_thing != (self.track_id > 0):
+        crowd = self.is_thing and self.ignore and self.track_id == 0
+        if (self.is_thing != (self.track_id > 0) and not crowd) or not 0 <= self.track_id <= MAX_TRACK_ID:
             raise ValueError(
-                f"segment {self.segment_id}: a thing needs a track_id > 0 and stuff has track_id 0, "
+                f"segment {self.segment_id}: a thing needs a track_id in 1..2^64-1 and stuff has track_id 0, "
                 f"got is_thing={self.is_thing}, track_id={self.track_id}"
             )
+        if not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"score of segment {self.segment_id} must be in 0..1, got {self.score}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""From raw network outputs to one label per pixel."""
