@@ -1,0 +1,112 @@
+"""Truth that lies in clip folders: panoptic clips, and the class table of rendered clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videocups.evaluate.datasets.codings import VOID_RAW, Maps
+from videocups.evaluate.datasets.types import Frame, LayoutError, Sequence
+from videocups_core.labels import read_classes
+from videocups_core.palette import class_colors
+from videocups_core.panoptic.storage import JOURNAL_FILE, TABLE_FILE, PanopticClip
+from videocups_core.types import VOID_CLASS, ClassInfo
+
+CLASS_FILES = ("truth/classes.json", "labels.json", "classes.json")
+"""Where a clip without classes in clip.json may keep them, in the JSON form of ``videocups_core.labels``."""
+
+
+@dataclass(frozen=True)
+class PanopticClipReader:
+    """Panoptic clips as truth: a thing marked ``ignore`` is crowd, stuff marked so is void."""
+
+    root: Path
+    layout: Mapping[str, Any]
+    split: str
+
+    def sequences(self) -> list[Sequence]:
+        """List the panoptic clips at or below the root."""
+        return [_clip_sequence(self.root, folder) for folder in panoptic_clip_folders(self.root)]
+
+    def read(self, frame: Frame) -> Maps:
+        """Read one frame of the panoptic clip."""
+        content = open_panoptic_clip(Path(frame.parts["folder"])).frame(int(frame.name))
+        raw_class = content.class_map().astype(np.int32)
+        raw_class[content.segment_ids == 0] = VOID_RAW
+        ids = content.track_map()
+        for segment in content.segments:
+            if segment.ignore:
+                here = content.segment_ids == segment.segment_id
+                ids[here] = 0
+                raw_class[here] = segment.class_id if segment.is_thing else VOID_RAW
+        return raw_class, _small_ids(ids)
+
+
+def panoptic_clip_folders(root: Path) -> list[Path]:
+    """Return the clip folders at or below ``root`` that hold a panoptic clip, sorted."""
+    tables = [path for name in (TABLE_FILE, JOURNAL_FILE) for path in root.glob(f"panoptic/{name}")]
+    tables += [path for name in (TABLE_FILE, JOURNAL_FILE) for path in root.rglob(f"*/panoptic/{name}")]
+    return sorted({path.parent.parent for path in tables})
+
+
+@lru_cache(maxsize=64)
+def open_panoptic_clip(folder: Path) -> PanopticClip:
+    """Open a panoptic clip once; its table is kept."""
+    return PanopticClip(folder)
+
+
+def classes_of_clips(folders: list[Path]) -> tuple[ClassInfo, ...]:
+    """Return the class table that all clips share."""
+    tables = {folder: classes_of_clip(folder) for folder in folders}
+    (first, classes), *others = tables.items()
+    for folder, found in others:
+        if found != classes:
+            raise LayoutError(f"clips {first} and {folder} have different classes; evaluate them one after the other")
+    return classes
+
+
+def classes_of_clip(folder: Path) -> tuple[ClassInfo, ...]:
+    """Return the classes of one clip: of its panoptic clip, of clip.json, or of a labels file."""
+    if any((folder / "panoptic" / name).is_file() for name in (TABLE_FILE, JOURNAL_FILE)):
+        return open_panoptic_clip(folder).classes
+    content = json.loads((folder / "clip.json").read_text(encoding="utf-8")) if (folder / "clip.json").is_file() else {}
+    if "classes" in content:
+        return _classes_of_clip_json(content)
+    for name in CLASS_FILES:
+        if (folder / name).is_file():
+            return read_classes(folder / name)
+    raise LayoutError(f"{folder} does not name its classes; put 'classes' into clip.json or write {CLASS_FILES[0]}")
+
+
+def _classes_of_clip_json(content: dict[str, Any]) -> tuple[ClassInfo, ...]:
+    names = {int(class_id): str(name) for class_id, name in content["classes"].items()}
+    names = {class_id: name for class_id, name in sorted(names.items()) if class_id != VOID_CLASS}
+    things = {int(class_id) for class_id in content.get("thing_classes", [])}
+    colors = class_colors(len(names))
+    return tuple(
+        ClassInfo(class_id, name, class_id in things, (int(color[0]), int(color[1]), int(color[2])))
+        for (class_id, name), color in zip(names.items(), colors, strict=True)
+    )
+
+
+def _clip_sequence(root: Path, folder: Path) -> Sequence:
+    key = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+    count = len(open_panoptic_clip(folder))
+    parts = {"folder": str(folder), "sequence": key}
+    frames = [
+        Frame(f"{i:06d}", i, (folder / "panoptic" / f"{i:06d}.png",), {**parts, "frame": f"{i:06d}"})
+        for i in range(count)
+    ]
+    return Sequence(key, tuple(frames))
+
+
+def _small_ids(ids: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    if ids.size and int(ids.max()) > np.iinfo(np.int32).max:
+        raise ValueError(f"track id {int(ids.max())} of a truth clip is too large; ids must be below 2**31")
+    return ids.astype(np.int32)
