@@ -155,6 +155,8 @@ class CameraModel:
             raise ValueError(f"K must hold 9 values (row-major 3×3), got {len(self.k)}")
         if not np.all(np.isfinite(self.k)) or not np.all(np.isfinite(self.distortion)):
             raise ValueError(f"K and distortion must be finite, got K={self.k}, distortion={self.distortion}")
+        if (self.k[3], self.k[6], self.k[7], self.k[8]) != (0, 0, 0, 1):
+            raise ValueError(f"K must be row-major (fx s cx, 0 fy cy, 0 0 1), got {self.k}")
         if self.fx <= 0 or self.fy <= 0:
             raise ValueError(
                 f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}; is the camera calibrated?"
