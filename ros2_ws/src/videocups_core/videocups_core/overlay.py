@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from videocups_core.palette import track_colors
 from videocups_core.panoptic.regions import RowRuns, row_runs
-from videocups_core.types import VOID_SEGMENT, ClassInfo, PanopticFrame, Segment
+from videocups_core.types import ClassInfo, PanopticFrame, Segment
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STUFF, _THING = 1, 2
+_STUFF_SHARE = 0.6  # stuff is tinted less than things, so that things stand out
 _MIN_LABEL_WIDTH_PX = 12  # a narrower thing gets no number: it would cover the thing
 
 
@@ -27,7 +29,7 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Return a new (H, W, 3) RGB image: things in their track's colour, stuff in its class's, void untouched.
 
-    ``alpha`` is the opacity of the colours (0..1), ``outlines`` draws a light line round every thing,
+    ``alpha`` is the opacity of things (0..1; stuff has 0.6 of it), ``outlines`` draws a light line round every thing,
     ``ids`` writes its track id into it.
     """
     if rgb.shape != (*frame.segment_ids.shape, 3) or rgb.dtype != np.uint8:
@@ -37,12 +39,15 @@ def draw_overlay(
         )
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must be in 0..1, got {alpha}")
-    painted = color_segments(frame, classes)
-    picture = np.asarray(cv2.addWeighted(painted, alpha, rgb, 1.0 - alpha, 0.0), dtype=np.uint8)
-    void = (frame.segment_ids == VOID_SEGMENT).view(np.uint8)
-    cv2.copyTo(rgb, void, picture)
+    table = segment_color_table(frame, classes)
+    rgba = _look_up(table, _kinds(frame, len(table)), frame.segment_ids)
+    painted, kind = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), rgba[..., 3]
+    picture = np.asarray(rgb).copy()
+    for kind_value, opacity in ((_STUFF, alpha * _STUFF_SHARE), (_THING, alpha)):
+        blended = cv2.addWeighted(painted, opacity, rgb, 1.0 - opacity, 0.0)
+        cv2.copyTo(blended, (kind == kind_value).view(np.uint8), picture)
     if outlines:
-        _draw_outlines(picture, frame)
+        _draw_outlines(picture, frame, table)
     if ids:
         _draw_ids(picture, frame)
     return picture
@@ -51,11 +56,7 @@ def draw_overlay(
 def color_segments(frame: PanopticFrame, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
     """Return the segments as (H, W, 3) RGB without the camera image; void is black."""
     table = segment_color_table(frame, classes)
-    packed = np.zeros((len(table), 4), np.uint8)
-    packed[:, :3] = table
-    # One 32-bit look-up a pixel and a channel drop: three times as fast as indexing rows of three bytes.
-    pixels = packed.view(np.uint32)[:, 0].take(frame.segment_ids)
-    rgba = pixels.view(np.uint8).reshape(*frame.segment_ids.shape, 4)
+    rgba = _look_up(table, np.zeros(len(table), np.uint8), frame.segment_ids)
     return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
 
 
@@ -76,22 +77,37 @@ def segment_color_table(frame: PanopticFrame, classes: Sequence[ClassInfo]) -> N
     return table
 
 
-def _draw_outlines(picture: NDArray[np.uint8], frame: PanopticFrame) -> None:
-    """Paint the outermost pixels of every thing white."""
+def _look_up(table: NDArray[np.uint8], fourth: NDArray[np.uint8], ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return (H, W, 4): colour and a fourth value by id, as one 32-bit look-up a pixel (fast)."""
+    packed = np.concatenate([table, fourth[:, None]], axis=1)
+    return packed.view(np.uint32)[:, 0].take(ids).view(np.uint8).reshape(*ids.shape, 4)
+
+
+def _kinds(frame: PanopticFrame, length: int) -> NDArray[np.uint8]:
+    kinds = np.zeros(length, np.uint8)
+    for segment in frame.segments:
+        kinds[segment.segment_id] = _THING if segment.track_id else _STUFF
+    return kinds
+
+
+def _draw_outlines(picture: NDArray[np.uint8], frame: PanopticFrame, table: NDArray[np.uint8]) -> None:
+    """Paint the outermost pixels of every thing in a light tint of its colour."""
     ids = frame.segment_ids
-    is_thing = np.zeros(int(ids.max(initial=0)) + 1, bool)
-    is_thing[[row.segment_id for row in _things(frame) if row.segment_id < len(is_thing)]] = True
+    is_thing = _kinds(frame, len(table)) == _THING
+    tint = (table.astype(np.uint16) + 2 * 255) // 3
     flat_ids, pixels, width = ids.reshape(-1), picture.reshape(-1, 3), frame.width
     across = np.zeros(ids.shape, bool)
     np.not_equal(ids[:, 1:], ids[:, :-1], out=across[:, :-1])
     for first, offset in ((np.flatnonzero(across), 1), (np.flatnonzero(ids[1:] != ids[:-1]), width)):
         for side in (first, first + offset):
-            pixels[side[is_thing[flat_ids[side]]]] = 255
+            owners = flat_ids[side]
+            drawn = is_thing[owners]
+            pixels[side[drawn]] = tint[owners[drawn]]
 
 
 def _draw_ids(picture: NDArray[np.uint8], frame: PanopticFrame) -> None:
     """Write each thing's track id, white on a dark rim, where the thing is broad."""
-    scale = float(np.clip(frame.width / 2400.0, 0.33, 0.9))
+    scale = float(np.clip(frame.width / 2000.0, 0.36, 1.0))
     thin = max(1, round(scale * 1.6))
     for text, (x, y, width) in _labels(frame):
         (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, thin)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 _MAX_CLASSES = 255
 _VOID_RGB = (0, 0, 0)
 _LIGHTNESS = (22.0, 93.0)  # CIE L*: neither lost on void's black nor on white text
+_MAX_CHROMA = 85.0  # beyond it colours glare, and the distances hardly grow
 _GRID = 14  # candidates per RGB axis
 # Dichromat vision, severity 1, on linear RGB (Machado, Oliveira, Fernandes 2009, table 1).
 _PROTANOPIA = (
@@ -72,8 +73,9 @@ def to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _all_class_colors(seed: int) -> NDArray[np.uint8]:
     axis = np.linspace(0, 255, _GRID).round().astype(np.uint8)
     candidates = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    lightness = to_lab(candidates)[:, 0]
-    candidates = candidates[(lightness >= _LIGHTNESS[0]) & (lightness <= _LIGHTNESS[1])]
+    lightness, a, b = to_lab(candidates).T
+    usable = (lightness >= _LIGHTNESS[0]) & (lightness <= _LIGHTNESS[1]) & (np.hypot(a, b) <= _MAX_CHROMA)
+    candidates = candidates[usable]
     views = np.stack(
         [to_lab(candidates), *(to_lab(simulate_dichromacy(candidates, eye)) for eye in ("protanope", "deuteranope"))]
     )
