@@ -1,0 +1,64 @@
+"""From parameters to a loaded, warmed-up model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from videocups_core.bundle import read_bundle
+from videocups_core.engine import EngineConfig, create_engine
+from videocups_core.stream import Stream, StreamConfig
+from videocups_perception.parameters import NodeParameters
+
+
+def load_stream(parameters: NodeParameters) -> Stream:
+    """Read the bundle, build or load its engine and warm it up; slow. ValueError and OSError carry a sentence."""
+    if not parameters.bundle:
+        raise ValueError("parameter bundle is empty; give the folder of a model bundle (bundle:=/path/to/bundle)")
+    bundle = read_bundle(parameters.bundle)
+    config = EngineConfig(
+        backend=parameters.backend,
+        device=parameters.device,
+        threads=parameters.threads,
+        precision=parameters.precision,
+    )
+    engine = create_engine(bundle, config)
+    engine.load()
+    engine.warm_up()
+    return Stream(bundle, engine, StreamConfig(merge=parameters.merge_config(bundle.merge)))
+
+
+def model_facts(stream: Stream) -> dict[str, str]:
+    """Return what the diagnostics say about the model: as verified after loading, not as wished."""
+    info = stream.engine.describe()
+    facts = {
+        "model": stream.bundle.model_id,
+        "model_sha256": info.model_sha256,
+        "engine": info.backend,
+        "provider": info.provider,
+        "device": info.device,
+        "precision": info.precision,
+        "threads": str(info.threads),
+        "input": "×".join(str(size) for size in info.input_shape),
+    }
+    facts |= {f"version_{name}": version for name, version in info.versions.items()}
+    facts |= {f"note_{number}": note for number, note in enumerate(info.notes, 1)}
+    return facts
+
+
+def tracker_facts(stream: Stream) -> dict[str, str]:
+    """Return what changes from frame to frame."""
+    timings = stream.timings
+    return {
+        "tracks": str(len(stream.tracker)),
+        "track_epoch": str(stream.track_epoch),
+        "frame_index": str(stream.frame_index),
+        "step_pre_ms": f"{timings.pre_ms:.1f}",
+        "step_infer_ms": f"{timings.infer_ms:.1f}",
+        "step_post_ms": f"{timings.post_ms:.1f}",
+    }
+
+
+def has_confidence(stream: Stream) -> bool:
+    """Say whether the model gives a confidence per pixel, by asking it once."""
+    blank = np.zeros(stream.bundle.input.shape, dtype=np.uint8)
+    return stream.engine.infer(blank).semantic_score is not None

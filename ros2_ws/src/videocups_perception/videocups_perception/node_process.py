@@ -1,0 +1,77 @@
+"""A node as a process: start, spin, and end within two seconds of SIGINT or SIGTERM with a true exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+
+class ProcessNode(Protocol):
+    """What a node must have to be run by ``run_node``."""
+
+    exit_status: int | None  # set by the node when it has done its work; None = go on
+
+    def begin(self) -> None:
+        """Start working; called once before the node spins."""
+
+    def stop_work(self) -> bool:
+        """Stop all threads; False where one could not be stopped in time."""
+
+    def destroy_node(self) -> None:
+        """Free the node."""
+
+    def get_logger(self) -> RcutilsLogger:
+        """Return the node's logger."""
+
+
+def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> int:
+    """Run until the node sets ``exit_status`` or a signal comes; 0 after a signal, 1 where the node cannot start."""
+    node: ProcessNode | None = None
+    status: int | None = None
+    try:
+        rclpy.init(args=arguments)
+        node = make()
+        status = _spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        status = 0
+    except (ValueError, OSError) as error:  # a bad parameter or a missing file; the sentence is all a user needs
+        sys.stderr.write(f"error: {error}\n")
+        status = 1
+    finally:
+        if node is not None:
+            _end(node, 0 if status is None else status)
+        rclpy.try_shutdown()
+    return status or 0
+
+
+def _spin(node: ProcessNode) -> int:
+    # One thread for the middleware; the work has its own. MultiThreadedExecutor adds latency, EventsExecutor
+    # does not fire timers in every release.
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)  # type: ignore[arg-type]
+    try:
+        node.begin()
+        while node.exit_status is None and rclpy.ok():
+            executor.spin_once(timeout_sec=0.2)
+    finally:
+        executor.remove_node(node)  # type: ignore[arg-type]
+        executor.shutdown(timeout_sec=0.2)
+    return node.exit_status or 0
+
+
+def _end(node: ProcessNode, status: int) -> None:
+    if node.stop_work():
+        node.destroy_node()
+        return
+    # The thread is inside native code that cannot be interrupted; waiting for it could take for ever and tearing
+    # the interpreter down under it could crash.
+    node.get_logger().warning("leaving while a frame is still in inference")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

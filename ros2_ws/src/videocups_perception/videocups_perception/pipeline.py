@@ -1,0 +1,150 @@
+"""One camera's way through the node: a message comes in, is judged, waits in the slot, is processed and published."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from videocups_core.stream import Stream
+from videocups_core.types import CameraModel
+from videocups_perception.conversions import ImageMessage, check_layout, rgb_from_message, stamp_ns
+from videocups_perception.diagnostics import InferenceHealth, InputHealth
+from videocups_perception.outputs import Output, Outputs
+from videocups_perception.parameters import NodeParameters
+from videocups_perception.rotation import turn, turn_back, turn_frame_back
+from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
+
+STOP_TIMEOUT_S = 1.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """A message on its way to the worker; ``restarts``: how often the tracker must have been reset before it."""
+
+    message: ImageMessage
+    heard_s: float
+    restarts: int
+
+
+class Pipeline:
+    """What ``configure`` makes and ``cleanup`` frees. ``take`` runs on the executor, the rest on the worker."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        outputs: Outputs,
+        parameters: NodeParameters,
+        ros_now_ns: Callable[[], int],
+        inference: InferenceHealth,
+        logger: RcutilsLogger,
+    ) -> None:
+        self.stream = stream
+        self.outputs = outputs
+        self.enabled = True
+        self.camera: CameraModel | None = None
+        self.image_size: tuple[int, int] | None = None  # (width, height) of the last good frame
+        self.health: InputHealth | None = None
+        self._rotation_deg = parameters.rotation_deg
+        self._ros_now_ns = ros_now_ns
+        self._inference = inference
+        self._logger = logger
+        self._gate = FrameGate(gate_limits(parameters))
+        self._restarts = 0
+        self._restarts_done = 0
+        self._publishing = False
+        keep_all = parameters.drop_policy == "none"
+        capacity = parameters.queue_depth if keep_all else 1
+        self.worker: FrameWorker[Job] = FrameWorker(
+            self._process, self._on_drop, capacity=capacity, wait_for_room=keep_all
+        )
+
+    def start(self, health: InputHealth) -> None:
+        """Begin with an empty slot, new tracks and frame 0."""
+        self.health = health
+        self._gate.forget()
+        self.worker.start()
+        self._publishing = True
+        if self.stream.frame_index:
+            self.reset_tracker()
+        self.stream.frame_index = 0
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Publish nothing from now on; say whether the worker has come to rest."""
+        self._publishing = False
+        return self.worker.stop(timeout_s)
+
+    def change(self, parameters: NodeParameters) -> None:
+        """Take over live parameters."""
+        self._gate.limits = gate_limits(parameters)
+        self.outputs.overlay_alpha = parameters.overlay_alpha
+        self.stream.merge_config = parameters.merge_config(self.stream.bundle.merge)
+
+    def reset_tracker(self) -> None:
+        """Forget all tracks before the next frame that arrives."""
+        self._restarts += 1
+
+    def take(self, message: ImageMessage) -> None:
+        """Judge a message by its header and layout and hand it to the worker."""
+        assert self.health is not None  # set by start, before there is a subscription
+        heard_s = time.monotonic()
+        self.health.heard(heard_s)
+        try:
+            check_layout(message)  # before the gate, so that a broken message never displaces a good one
+        except FrameRejected as rejection:
+            self.worker.refuse(rejection.cause, rejection)
+            return
+        header = message.header
+        verdict = self._gate.judge(stamp_ns(header), header.frame_id, self._ros_now_ns(), heard_s)
+        if verdict.restarted:
+            self.reset_tracker()
+        if verdict.cause is None and not self.enabled:
+            self.health.usable(heard_s)
+            self.worker.refuse(DropCause.DISABLED)
+        elif verdict.cause is not None:
+            if verdict.cause is DropCause.THROTTLED:
+                self.health.usable(heard_s)
+            self.worker.refuse(verdict.cause, FrameRejected(verdict.cause, verdict.sentence))
+        else:
+            self.worker.offer(Job(message, heard_s, self._restarts))
+
+    def _process(self, job: Job) -> None:
+        rgb = rgb_from_message(job.message)
+        if self.health is not None:
+            self.health.usable(time.monotonic())
+        self.image_size = (rgb.shape[1], rgb.shape[0])
+        if job.restarts != self._restarts_done:
+            self.stream.reset()
+            self._restarts_done = job.restarts
+        header = job.message.header
+        confident = self.outputs.wants_confidence
+        frame = self.stream.step(turn(rgb, self._rotation_deg), stamp_ns(header), confidence=confident)
+        confidence = self.stream.confidence
+        if confidence is not None:
+            confidence = turn_back(confidence, self._rotation_deg)
+        if not self._publishing:
+            raise FrameRejected(DropCause.STOPPED, "the node was stopped while the frame was in inference")
+        frame = turn_frame_back(frame, self._rotation_deg)
+        self.outputs.publish(Output(header, rgb, frame, confidence, self.camera))
+        now_s = time.monotonic()
+        age_s = (self._ros_now_ns() - stamp_ns(header)) * 1e-9
+        self._inference.done(now_s, now_s - job.heard_s, age_s)
+
+    def _on_drop(self, cause: DropCause, error: Exception | None) -> None:
+        now_s = time.monotonic()
+        if cause is DropCause.FAILED and error is not None:
+            self._inference.failed(error, now_s)
+            trace = "".join(traceback.format_exception(error))
+            self._logger.error(f"a frame failed, the next one is tried: {trace}", throttle_duration_sec=5.0)
+        if self.health is not None:
+            self.health.dropped(cause, str(error or ""), now_s)
+
+
+def gate_limits(parameters: NodeParameters) -> GateLimits:
+    """Return the gate's part of the parameters."""
+    return GateLimits(
+        max_rate_hz=parameters.max_rate_hz, time_jump_s=parameters.time_jump_s, max_future_s=parameters.max_future_s
+    )

@@ -1,0 +1,59 @@
+"""Collect the health of a node's inputs and of its inference, and publish it on /diagnostics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from videocups_perception.diagnostics import Bulletin, InferenceHealth, InputHealth, Status, diagnostic_array
+from videocups_perception.scheduling import Counts
+
+WATCH_PERIOD_S = 0.05
+
+
+class Reporter:
+    """``watched`` inputs come and go with the node's state; ``facts`` go into the inference status."""
+
+    def __init__(self, node: Node, period_s: float, age_warn_s: float) -> None:
+        self._node = node
+        self.inference = InferenceHealth(age_warn_s)
+        self.watched: dict[str, tuple[InputHealth, Callable[[], Counts]]] = {}
+        self.facts: Callable[[], Mapping[str, str]] = dict
+        self.hardware_id = ""
+        self._bulletin = Bulletin(period_s)
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A steady clock: with use_sim_time a silent /clock would stop the timer that has to report the silence.
+        node.create_timer(WATCH_PERIOD_S, self.watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def renew(self, period_s: float, age_warn_s: float) -> None:
+        """Start over with new settings."""
+        self.inference = InferenceHealth(age_warn_s)
+        self._bulletin = Bulletin(period_s)
+
+    def watch(self) -> None:
+        """Publish if it is time or something changed."""
+        now_s = time.monotonic()
+        statuses = self.statuses(now_s)
+        drops = sum(sum(counts().dropped.values()) for _, counts in self.watched.values())
+        if self._bulletin.is_due(statuses, drops, now_s):
+            self.publish(statuses)
+
+    def statuses(self, now_s: float) -> list[Status]:
+        """Return one status for each watched input and one for the inference."""
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        statuses = [
+            health.status(f"{name}: {what}", counts(), self._node.count_publishers(health.topic), now_s)
+            for what, (health, counts) in self.watched.items()
+        ]
+        return [*statuses, self.inference.status(f"{name}: inference", self.facts(), now_s)]
+
+    def publish(self, statuses: list[Status] | None = None) -> None:
+        """Publish now."""
+        if self._node.context.ok():
+            stamp = self._node.get_clock().now().to_msg()
+            rows = self.statuses(time.monotonic()) if statuses is None else statuses
+            self._publisher.publish(diagnostic_array(rows, stamp, self.hardware_id))

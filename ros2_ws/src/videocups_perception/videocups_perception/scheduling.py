@@ -1,0 +1,280 @@
+"""One worker and one slot: the newest frame wins, and every frame is accounted for.
+
+Plain Python; nothing here knows ROS. At any moment ``received = processed + dropped + in_flight``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class DropCause(str, Enum):
+    """Why a frame that was received has no output."""
+
+    OVERRUN = "overrun"  # a newer frame came before the worker was free
+    THROTTLED = "throttled"  # max_rate_hz
+    DISABLED = "disabled"  # switched off by the enable service
+    REPEATED = "repeated"  # the stamp of the frame before
+    OUT_OF_ORDER = "out_of_order"  # older than a frame already accepted
+    FUTURE_STAMP = "future_stamp"  # stamped later than the clock allows
+    FOREIGN_FRAME = "foreign_frame"  # the frame_id of another camera
+    WRONG_SIZE = "wrong_size"  # width, height, step and data do not fit together
+    WRONG_ENCODING = "wrong_encoding"  # an encoding nobody here can read
+    CORRUPT = "corrupt"  # compressed data that does not decode
+    BAD_CALIBRATION = "bad_calibration"  # a CameraInfo without a usable camera in it
+    FAILED = "failed"  # an exception while processing
+    STOPPED = "stopped"  # waiting when the node was stopped
+
+
+DELIBERATE = frozenset({DropCause.THROTTLED, DropCause.DISABLED, DropCause.STOPPED})
+"""Drops somebody asked for; all others deserve a warning."""
+
+
+class FrameRejected(ValueError):  # noqa: N818  a verdict on the input, not a defect of the program
+    """A message that cannot become an image: the cause to count and a sentence for the diagnostics."""
+
+    def __init__(self, cause: DropCause, sentence: str) -> None:
+        super().__init__(sentence)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The books of a worker at one moment."""
+
+    received: int
+    processed: int
+    dropped: Mapping[DropCause, int]
+    in_flight: int
+
+    @property
+    def balanced(self) -> bool:
+        """Say whether every received frame is accounted for."""
+        return self.received == self.processed + sum(self.dropped.values()) + self.in_flight
+
+
+class FrameWorker(Generic[Item]):
+    """Process items on one thread of its own.
+
+    ``capacity=1`` with ``wait_for_room=False`` is the live mode: an item that waits is replaced by a newer one.
+    With ``wait_for_room=True`` nothing is replaced: ``offer`` blocks until there is room, which holds the sender back.
+    ``process`` returns normally for a processed item, raises FrameRejected for one to be dropped with its own
+    cause; any other exception counts as FAILED. ``on_drop`` hears every drop, on whichever thread it happens.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[Item], None],
+        on_drop: Callable[[DropCause, Exception | None], None] = lambda cause, error: None,
+        *,
+        capacity: int = 1,
+        wait_for_room: bool = False,
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1 frame, got {capacity}")
+        self._process = process
+        self._on_drop = on_drop
+        self._capacity = capacity
+        self._wait_for_room = wait_for_room
+        self._changed = threading.Condition()
+        self._waiting: deque[Item] = deque()
+        self._busy = False
+        self._running = False
+        self._thread: threading.Thread | None = None
+        self._received = 0
+        self._processed = 0
+        self._dropped: Counter[DropCause] = Counter()
+
+    def start(self) -> None:
+        """Start the thread; RuntimeError while the last one is still stuck in an item."""
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError("the worker still processes a frame from before the stop; try again when it is done")
+        with self._changed:
+            self._running = True
+        self._thread = threading.Thread(target=self._run, name="frame-worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> bool:
+        """Drop what waits, let the item in hand finish, and say whether it did within ``timeout_s``."""
+        with self._changed:
+            self._running = False
+            left = len(self._waiting)
+            self._waiting.clear()
+            self._dropped[DropCause.STOPPED] += left
+            self._changed.notify_all()
+        for _ in range(left):
+            self._on_drop(DropCause.STOPPED, None)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def offer(self, item: Item) -> None:
+        """Hand over an item; it is processed, or dropped with a cause."""
+        cause: DropCause | None = None
+        with self._changed:
+            self._received += 1
+            if self._wait_for_room:
+                while self._running and len(self._waiting) >= self._capacity:
+                    self._changed.wait()
+            if not self._running:
+                cause = DropCause.STOPPED
+            else:
+                if len(self._waiting) >= self._capacity:
+                    self._waiting.popleft()
+                    cause = DropCause.OVERRUN
+                self._waiting.append(item)
+                self._changed.notify_all()
+            if cause is not None:
+                self._dropped[cause] += 1
+        if cause is not None:
+            self._on_drop(cause, None)
+
+    def refuse(self, cause: DropCause, error: Exception | None = None) -> None:
+        """Account for an item that never became work."""
+        with self._changed:
+            self._received += 1
+            self._dropped[cause] += 1
+        self._on_drop(cause, error)
+
+    def counts(self) -> Counts:
+        """Return the books; an ``offer`` that waits for room is in flight."""
+        with self._changed:
+            settled = self._processed + sum(self._dropped.values())
+            return Counts(self._received, self._processed, dict(self._dropped), self._received - settled)
+
+    @property
+    def idle(self) -> bool:
+        """Say whether nothing waits and nothing is in hand."""
+        with self._changed:
+            return not self._busy and not self._waiting
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._running and not self._waiting:
+                    self._changed.wait()
+                if not self._running:
+                    return
+                item = self._waiting.popleft()
+                self._busy = True
+                self._changed.notify_all()
+            cause, error = self._attempt(item)
+            del item  # a frame is megabytes; do not hold it while waiting for the next
+            with self._changed:
+                self._busy = False
+                if cause is None:
+                    self._processed += 1
+                else:
+                    self._dropped[cause] += 1
+            if cause is not None:
+                self._on_drop(cause, error)
+
+    def _attempt(self, item: Item) -> tuple[DropCause | None, Exception | None]:
+        try:
+            self._process(item)
+        except FrameRejected as rejection:
+            return rejection.cause, rejection
+        except Exception as error:  # the boundary: counted and reported through on_drop, the next frame is tried
+            return DropCause.FAILED, error
+        return None, None
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """What the gate lets through; all times in seconds."""
+
+    max_rate_hz: float = 0.0  # 0 = every frame
+    time_jump_s: float = 1.0  # a step back of at least this is a new beginning, less is disorder
+    max_future_s: float = 5.0
+    source_timeout_s: float = 1.0  # how long a silent camera keeps its frame_id reserved
+    disorder_frames: int = 3  # so many older frames in a row, in order among themselves, are a new beginning too
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do with a frame: drop it for ``cause`` or take it; ``restarted``: time began anew with it."""
+
+    cause: DropCause | None = None
+    restarted: bool = False
+    sentence: str = ""
+
+
+class FrameGate:
+    """Judge frames by stamp and frame_id alone, before any pixel is read."""
+
+    def __init__(self, limits: GateLimits | None = None) -> None:
+        self.limits = limits or GateLimits()
+        self.forget()
+
+    def forget(self) -> None:
+        """Start as if no frame had ever been seen."""
+        self._newest_ns: int | None = None
+        self._due_ns: int | None = None
+        self._older: list[int] = []
+        self._source = ""
+        self._source_heard_s = float("-inf")
+
+    def judge(self, stamp_ns: int, frame_id: str, now_ns: int, heard_s: float) -> Verdict:
+        """Judge one frame; ``now_ns``: the ROS clock (0 = not running), ``heard_s``: a steady clock."""
+        ahead_s = (stamp_ns - now_ns) * 1e-9
+        if now_ns > 0 and ahead_s > self.limits.max_future_s:
+            return Verdict(DropCause.FUTURE_STAMP, sentence=f"the stamp is {ahead_s:.1f} s ahead of the clock")
+        first = self._newest_ns is None
+        if not first and frame_id != self._source:
+            if heard_s - self._source_heard_s <= self.limits.source_timeout_s:
+                return Verdict(
+                    DropCause.FOREIGN_FRAME,
+                    sentence=f"frame_id is {frame_id!r} while {self._source!r} is being followed; one node, one camera",
+                )
+            return self._begin(stamp_ns, frame_id, heard_s, restarted=True)
+        if first:
+            return self._begin(stamp_ns, frame_id, heard_s, restarted=False)
+        self._source_heard_s = heard_s
+        return self._judge_order(stamp_ns, frame_id, heard_s)
+
+    def _judge_order(self, stamp_ns: int, frame_id: str, heard_s: float) -> Verdict:
+        assert self._newest_ns is not None
+        if stamp_ns == self._newest_ns:
+            return Verdict(DropCause.REPEATED, sentence=f"stamp {stamp_ns} ns came twice")
+        if stamp_ns < self._newest_ns:
+            back_s = (self._newest_ns - stamp_ns) * 1e-9
+            if back_s >= self.limits.time_jump_s or self._is_new_order(stamp_ns):
+                return self._begin(stamp_ns, frame_id, heard_s, restarted=True)
+            return Verdict(DropCause.OUT_OF_ORDER, sentence=f"the stamp is {back_s * 1e3:.0f} ms older than the newest")
+        self._older.clear()
+        self._newest_ns = stamp_ns
+        if not self._is_due(stamp_ns):
+            return Verdict(DropCause.THROTTLED)
+        return Verdict()
+
+    def _begin(self, stamp_ns: int, frame_id: str, heard_s: float, *, restarted: bool) -> Verdict:
+        self._newest_ns, self._due_ns = stamp_ns, None
+        self._older.clear()
+        self._source, self._source_heard_s = frame_id, heard_s
+        self._is_due(stamp_ns)
+        return Verdict(restarted=restarted)
+
+    def _is_new_order(self, stamp_ns: int) -> bool:
+        """Say whether the older frames go on among themselves: a sender that started again a little earlier."""
+        if self._older and stamp_ns <= self._older[-1]:
+            self._older.clear()
+        self._older.append(stamp_ns)
+        return len(self._older) >= self.limits.disorder_frames
+
+    def _is_due(self, stamp_ns: int) -> bool:
+        if self.limits.max_rate_hz <= 0:
+            return True
+        period_ns = round(1e9 / self.limits.max_rate_hz)
+        if self._due_ns is not None and stamp_ns < self._due_ns - period_ns // 10:  # a camera's stamps jitter
+            return False
+        # The next due time follows the schedule, not the frame, so that jitter does not lower the rate.
+        self._due_ns = max(self._due_ns or 0, stamp_ns - period_ns) + period_ns
+        return True

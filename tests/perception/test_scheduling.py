@@ -1,0 +1,248 @@
+"""The books of the worker and the verdicts of the gate; no ROS needed."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from videocups_perception.scheduling import (
+    DropCause,
+    FrameGate,
+    FrameRejected,
+    FrameWorker,
+    GateLimits,
+)
+
+S = 1_000_000_000
+
+
+class Turnstile:
+    """A process function that lets items through one by one, when the test says so."""
+
+    def __init__(self) -> None:
+        self.processed: list[int] = []
+        self.permits = threading.Semaphore(0)
+        self.entered = threading.Event()
+
+    def __call__(self, item: int) -> None:
+        self.entered.set()
+        assert self.permits.acquire(timeout=10)
+        if item % 10 == 7:
+            raise FrameRejected(DropCause.CORRUPT, "sevens are corrupt")
+        if item % 10 == 9:
+            raise RuntimeError("nines break the model")
+        self.processed.append(item)
+
+
+def wait_until(condition, timeout_s: float = 5.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "condition not met in time"
+        time.sleep(0.0005)
+
+
+def test_a_newer_frame_replaces_the_one_that_waits():
+    turnstile = Turnstile()
+    worker = FrameWorker(turnstile)
+    worker.start()
+    worker.offer(0)
+    assert turnstile.entered.wait(5)
+    for item in (1, 2, 3):
+        worker.offer(item)
+    counts = worker.counts()
+    assert counts.dropped == {DropCause.OVERRUN: 2}
+    assert counts.in_flight == 2
+    assert counts.balanced
+    turnstile.permits.release(2)
+    wait_until(lambda: worker.idle)
+    assert turnstile.processed == [0, 3]
+    assert worker.stop()
+
+
+def test_an_exception_is_counted_and_the_next_frame_is_tried():
+    turnstile, drops = Turnstile(), []
+    worker = FrameWorker(turnstile, lambda cause, error: drops.append((cause, str(error))))
+    worker.start()
+    turnstile.permits.release(10)
+    for item in (9, 7, 1):
+        worker.offer(item)
+        wait_until(lambda: worker.idle)
+    assert turnstile.processed == [1]
+    assert drops == [(DropCause.FAILED, "nines break the model"), (DropCause.CORRUPT, "sevens are corrupt")]
+    assert worker.stop()
+    assert worker.counts().processed == 1
+    assert worker.counts().balanced
+
+
+def test_without_drops_the_sender_is_held_back_and_nothing_is_lost():
+    done: list[int] = []
+    worker = FrameWorker(lambda item: (time.sleep(0.002), done.append(item)), capacity=3, wait_for_room=True)
+    worker.start()
+    for item in range(40):
+        worker.offer(item)
+        assert worker.counts().in_flight <= 5  # three wait, one is in hand, one is being booked as done
+    wait_until(lambda: worker.idle)
+    assert done == list(range(40))
+    assert worker.counts().dropped == {}
+    assert worker.stop()
+
+
+def test_stop_frees_a_sender_that_waits_and_counts_what_was_left():
+    turnstile = Turnstile()
+    worker = FrameWorker(turnstile, capacity=1, wait_for_room=True)
+    worker.start()
+    worker.offer(0)
+    assert turnstile.entered.wait(5)
+    worker.offer(1)
+    sender = threading.Thread(target=worker.offer, args=(2,))
+    sender.start()
+    wait_until(lambda: worker.counts().received == 3)
+    start_s = time.monotonic()
+    assert worker.stop(timeout_s=0.2) is False  # item 0 is still in hand
+    assert time.monotonic() - start_s < 1.0
+    sender.join(5)
+    assert not sender.is_alive()
+    assert worker.counts().dropped == {DropCause.STOPPED: 2}
+    with pytest.raises(RuntimeError, match="still processes"):
+        worker.start()
+    turnstile.permits.release(1)
+    assert worker.stop()
+    assert worker.counts().processed == 1
+    worker.start()  # after the rest it can start again
+    turnstile.permits.release(1)
+    worker.offer(3)
+    wait_until(lambda: worker.counts().processed == 2)
+    assert worker.stop()
+
+
+def test_an_idle_worker_stops_at_once():
+    worker = FrameWorker(lambda item: None)
+    worker.start()
+    start_s = time.monotonic()
+    assert worker.stop()
+    assert time.monotonic() - start_s < 0.5
+    worker.offer(1)
+    assert worker.counts().dropped == {DropCause.STOPPED: 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["offer", "permit", "refuse", "restart"]), st.integers(0, 30)), max_size=40
+    ),
+    capacity=st.integers(1, 3),
+)
+def test_received_is_always_processed_plus_dropped_plus_in_flight(steps, capacity):
+    turnstile, drops = Turnstile(), []
+    worker = FrameWorker(turnstile, lambda cause, error: drops.append(cause), capacity=capacity)
+    worker.start()
+    sent = 0
+    for action, value in steps:
+        if action == "offer":
+            worker.offer(value)
+            sent += 1
+        elif action == "refuse":
+            worker.refuse(DropCause.WRONG_SIZE)
+            sent += 1
+        elif action == "permit":
+            turnstile.permits.release()
+        else:
+            turnstile.permits.release(50)
+            assert worker.stop(5)
+            turnstile.permits = threading.Semaphore(0)
+            worker.start()
+        counts = worker.counts()
+        assert counts.balanced
+        assert counts.received == sent
+        assert 0 <= counts.in_flight <= capacity + 1
+    turnstile.permits.release(100)
+    wait_until(lambda: worker.idle)
+    assert worker.stop(5)
+    counts = worker.counts()
+    assert counts.in_flight == 0
+    assert counts.balanced
+    assert counts.processed == len(turnstile.processed)
+    assert sorted(drops) == sorted(cause for cause, number in counts.dropped.items() for _ in range(number))
+
+
+def judge(gate: FrameGate, stamp_s: float, frame_id: str = "cam", now_s: float = 0.0, heard_s: float = 0.0):
+    return gate.judge(round(stamp_s * S), frame_id, round(now_s * S), heard_s)
+
+
+def test_order_of_stamps():
+    gate = FrameGate()
+    assert judge(gate, 10.0).cause is None
+    assert judge(gate, 10.1).cause is None
+    assert judge(gate, 10.1).cause is DropCause.REPEATED
+    assert judge(gate, 10.05).cause is DropCause.OUT_OF_ORDER
+    assert judge(gate, 10.2).cause is None
+    back = judge(gate, 9.0)  # 1.2 s back: a looped bag
+    assert back.cause is None
+    assert back.restarted
+    assert not judge(gate, 9.1).restarted
+
+
+def test_a_sender_that_starts_again_slightly_earlier_is_followed_from_its_third_frame():
+    gate = FrameGate()
+    judge(gate, 10.0)
+    verdicts = [judge(gate, stamp_s) for stamp_s in (9.5, 9.6, 9.7, 9.8)]
+    assert [verdict.cause for verdict in verdicts] == [DropCause.OUT_OF_ORDER, DropCause.OUT_OF_ORDER, None, None]
+    assert [verdict.restarted for verdict in verdicts] == [False, False, True, False]
+
+
+def test_stray_old_frames_between_good_ones_never_restart():
+    gate = FrameGate()
+    judge(gate, 10.0)
+    for index in range(1, 10):
+        assert judge(gate, 10.0 + index * 0.1).cause is None
+        stray = judge(gate, 10.0 + index * 0.1 - 0.15)
+        assert stray.cause is DropCause.OUT_OF_ORDER
+        assert not stray.restarted
+
+
+def test_the_future_is_refused_only_while_there_is_a_clock():
+    gate = FrameGate(GateLimits(max_future_s=5.0))
+    assert judge(gate, 100.0, now_s=99.0).cause is None
+    verdict = judge(gate, 200.0, now_s=99.1)
+    assert verdict.cause is DropCause.FUTURE_STAMP
+    assert "100.9 s ahead" in verdict.sentence
+    assert judge(gate, 100.1, now_s=99.1).cause is None  # the wrong stamp did not move the gate
+    assert judge(FrameGate(), 200.0, now_s=0.0).cause is None
+
+
+def test_another_camera_is_refused_until_the_first_falls_silent():
+    gate = FrameGate(GateLimits(source_timeout_s=1.0))
+    judge(gate, 10.0, "left", heard_s=50.0)
+    assert judge(gate, 10.01, "right", heard_s=50.5).cause is DropCause.FOREIGN_FRAME
+    assert judge(gate, 10.1, "left", heard_s=50.6).cause is None
+    assert judge(gate, 10.2, "right", heard_s=51.5).cause is DropCause.FOREIGN_FRAME
+    taken = judge(gate, 11.0, "right", heard_s=51.7)
+    assert taken.cause is None
+    assert taken.restarted
+
+
+@pytest.mark.parametrize(("rate_hz", "expected"), [(0, 300), (10, 100), (15, 150), (30, 300), (7, 70)])
+def test_throttle_keeps_the_rate_under_jitter(rate_hz, expected):
+    gate = FrameGate(GateLimits(max_rate_hz=rate_hz))
+    jitter_s = [0.0, 0.002, -0.002, 0.001, -0.001]
+    stamps_s = [100 + index / 30 + jitter_s[index % 5] for index in range(300)]  # ten seconds at 30 Hz
+    taken = sum(judge(gate, stamp_s).cause is None for stamp_s in stamps_s)
+    assert abs(taken - expected) <= 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 60).map(lambda tenths: tenths / 10), min_size=1, max_size=60))
+def test_frames_taken_without_a_restart_have_rising_stamps(stamps_s):
+    gate = FrameGate()
+    newest_s = float("-inf")
+    for stamp_s in stamps_s:
+        verdict = judge(gate, stamp_s)
+        if verdict.restarted:
+            newest_s = float("-inf")
+        if verdict.cause is None:
+            assert stamp_s > newest_s
+            newest_s = stamp_s
