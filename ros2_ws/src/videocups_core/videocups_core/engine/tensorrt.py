@@ -1,0 +1,273 @@
+"""TensorRT behind the same interface: engines built once for this machine, precision read back after the build."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups_core.bundle import ModelBundle
+from videocups_core.engine.base import EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
+from videocups_core.engine.cache import EngineCache, EngineKey
+
+_DRIVER_VERSION_FILE = Path("/sys/module/nvidia/version")
+_WORKSPACE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class TensorRtConfig:
+    """How TensorRT builds and runs the graph."""
+
+    # cuda, cuda:N or auto (the first GPU).
+    device: str = "auto"
+    # fp32 or fp16; what the builder made of it is read back and reported.
+    precision: str = "fp16"
+    # Where engines are kept; None takes $XDG_CACHE_HOME/videocups/engines.
+    cache_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+            raise ValueError(f"device must be auto, cuda or cuda:N for TensorRT, got {self.device!r}")
+        if self.precision not in ("fp32", "fp16"):
+            raise ValueError(f"precision must be 'fp32' or 'fp16' for TensorRT, got {self.precision!r}")
+
+    @property
+    def device_index(self) -> int:
+        """Which GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+
+class TensorRtEngine:
+    """A bundle's graph in TensorRT."""
+
+    def __init__(self, bundle: ModelBundle, config: TensorRtConfig | None = None) -> None:
+        self.bundle = bundle
+        self.config = config or TensorRtConfig()
+        self._trt = _import_or_explain(
+            "tensorrt", "install it with 'pip install tensorrt', on a Jetson with 'apt install python3-libnvinfer'"
+        )
+        self._cuda = _Cuda(
+            _import_or_explain("cuda.bindings.runtime", "install it with 'pip install cuda-python'"),
+            self.config.device_index,
+        )
+        self._context: Any = None
+        self._buffers: dict[str, _Buffer] = {}
+        self._info: EngineInfo | None = None
+
+    def key(self) -> EngineKey:
+        """Return what this machine's engine for this bundle is cached under."""
+        return EngineKey(
+            onnx_sha256=self.bundle.onnx_sha256,
+            precision=self.config.precision,
+            input_shape=self.bundle.input.shape,
+            gpu_name=self._cuda.gpu_name(),
+            tensorrt_version=str(self._trt.__version__),
+            cuda_version=self._cuda.runtime_version(),
+            driver_version=self._cuda.driver_version(),
+        )
+
+    def load(self) -> None:
+        """Load the engine from the cache, or build it (minutes), and allocate its buffers."""
+        logger = self._trt.Logger(self._trt.Logger.WARNING)
+        cached = EngineCache(self.config.cache_folder).load_or_build(self.key(), lambda: self._build(logger))
+        engine = self._trt.Runtime(logger).deserialize_cuda_engine(cached.data)
+        if engine is None:
+            raise RuntimeError(
+                f"TensorRT cannot load the engine of {self.bundle.folder}; delete {self.config.cache_folder or 'its'} "
+                "cache and try again"
+            )
+        self._check_engine(engine)
+        self._allocate(engine)
+        precision = inspected_precision(self._inspect(engine))
+        notes = [cached.note] if cached.note else []
+        if precision != self.config.precision:
+            notes.append(f"{self.config.precision} was asked for, the engine computes in {precision}")
+        self._info = EngineInfo(
+            backend="tensorrt",
+            device=self._cuda.gpu_name(),
+            provider=f"TensorRT ({cached.outcome})",
+            precision=precision,
+            threads=1,
+            input_shape=self.bundle.input.shape,
+            model_sha256=self.bundle.onnx_sha256,
+            versions={"tensorrt": str(self._trt.__version__), "cuda": self._cuda.runtime_version()},
+            notes=tuple(notes),
+        )
+
+    def warm_up(self, runs: int = 2) -> None:
+        """Run on a blank image."""
+        for _ in range(runs):
+            self.infer(np.zeros(self.bundle.input.shape, dtype=np.uint8))
+
+    def infer(self, image: NDArray[np.uint8]) -> RawOutputs:
+        """Run the engine on one (1, H, W, 3) uint8 RGB image."""
+        if self._context is None:
+            raise RuntimeError("the engine is not loaded; call load() first")
+        check_image(image, self.bundle.input)
+        for buffer in self._buffers.values():
+            if buffer.is_input:
+                buffer.host[...] = image
+                self._cuda.to_device(buffer)
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise RuntimeError("TensorRT could not run the engine; see its log")
+        outputs = {name: buffer for name, buffer in self._buffers.items() if not buffer.is_input}
+        for buffer in outputs.values():
+            self._cuda.to_host(buffer)
+        self._cuda.synchronize()
+        # Copies, because the next inference writes into the same host buffers.
+        return RawOutputs.from_mapping({name: buffer.host.copy() for name, buffer in outputs.items()})
+
+    def describe(self) -> EngineInfo:
+        """Say what runs where, as verified by ``load``."""
+        if self._info is None:
+            raise RuntimeError("the engine is not loaded; call load() first")
+        return self._info
+
+    def _build(self, logger: Any) -> bytes:
+        trt = self._trt
+        builder = trt.Builder(logger)
+        # Explicit batch is the only kind since TensorRT 10, where the flag is accepted and ignored.
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse(self.bundle.onnx_bytes()):
+            errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+            raise RuntimeError(f"TensorRT cannot read {self.bundle.onnx_path}: {errors}")
+        config = builder.create_builder_config()
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
+        # Without this the inspector cannot tell which layer runs in which precision.
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if self.config.precision == "fp16":
+            config.set_flag(trt.BuilderFlag.FP16)
+        data = builder.build_serialized_network(network, config)
+        if data is None:
+            raise RuntimeError(f"TensorRT could not build an engine for {self.bundle.onnx_path}; see its log")
+        return bytes(data)
+
+    def _inspect(self, engine: Any) -> str:
+        return str(engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def _check_engine(self, engine: Any) -> None:
+        specs: dict[bool, list[TensorSpec]] = {True: [], False: []}
+        for name, is_input, shape, dtype in self._tensors(engine):
+            specs[is_input].append(TensorSpec(name, dtype.name, shape))
+        check_contract(specs[True], specs[False], self.bundle.input)
+
+    def _tensors(self, engine: Any) -> list[tuple[str, bool, tuple[int, ...], np.dtype[Any]]]:
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        return [
+            (
+                name,
+                engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT,
+                tuple(engine.get_tensor_shape(name)),
+                np.dtype(self._trt.nptype(engine.get_tensor_dtype(name))),
+            )
+            for name in names
+        ]
+
+    def _allocate(self, engine: Any) -> None:
+        self._context = engine.create_execution_context()
+        for name, is_input, shape, dtype in self._tensors(engine):
+            host = np.zeros(shape, dtype=dtype)
+            buffer = _Buffer(host, self._cuda.allocate(host.nbytes), is_input)
+            self._buffers[name] = buffer
+            self._context.set_tensor_address(name, buffer.device_pointer)
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    host: NDArray[Any]
+    device_pointer: int
+    is_input: bool
+
+
+class _Cuda:
+    """The few CUDA runtime calls an engine takes, each checked."""
+
+    def __init__(self, runtime: Any, device_index: int) -> None:
+        self._runtime = runtime
+        self._index = device_index
+        self._call("cudaSetDevice", device_index)
+        self.stream = int(self._call("cudaStreamCreate"))
+        self._pointers: list[int] = []
+
+    def __del__(self) -> None:
+        for pointer in getattr(self, "_pointers", []):
+            self._runtime.cudaFree(pointer)
+        if hasattr(self, "stream"):
+            self._runtime.cudaStreamDestroy(self.stream)
+
+    def gpu_name(self) -> str:
+        name = self._call("cudaGetDeviceProperties", self._index).name
+        return (name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0")
+
+    def runtime_version(self) -> str:
+        return str(self._call("cudaRuntimeGetVersion"))
+
+    def driver_version(self) -> str:
+        """Return the driver's CUDA version and, where Linux tells it, the driver's own."""
+        own = _DRIVER_VERSION_FILE.read_text().strip() if _DRIVER_VERSION_FILE.is_file() else ""
+        return f"{self._call('cudaDriverGetVersion')} {own}".strip()
+
+    def allocate(self, size_bytes: int) -> int:
+        pointer = int(self._call("cudaMalloc", size_bytes))
+        self._pointers.append(pointer)
+        return pointer
+
+    def to_device(self, buffer: _Buffer) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call(
+            "cudaMemcpyAsync", buffer.device_pointer, buffer.host.ctypes.data, buffer.host.nbytes, kind, self.stream
+        )
+
+    def to_host(self, buffer: _Buffer) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call(
+            "cudaMemcpyAsync", buffer.host.ctypes.data, buffer.device_pointer, buffer.host.nbytes, kind, self.stream
+        )
+
+    def synchronize(self) -> None:
+        self._call("cudaStreamSynchronize", self.stream)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        status, *values = getattr(self._runtime, name)(*arguments)
+        if status != self._runtime.cudaError_t.cudaSuccess:
+            raise RuntimeError(f"CUDA call {name} failed: {status.name}; check GPU and driver with nvidia-smi")
+        return values[0] if values else None
+
+
+def inspected_precision(inspector_json: str) -> str:
+    """Precision of the convolutions and matrix products in TensorRT's layer report: fp32, fp16, int8 or mixed."""
+    report: Mapping[str, Any] = json.loads(inspector_json)
+    counts: Counter[str] = Counter()
+    for layer in report.get("Layers", []):
+        if isinstance(layer, dict) and any(word in str(layer.get("LayerType", "")).lower() for word in _COMPUTE_LAYERS):
+            described = " ".join(str(tensor.get("Format/Datatype", "")) for tensor in layer.get("Inputs", []))
+            counts[next((name for word, name in _DATATYPES if word in described), "unknown")] += 1
+    if not counts:
+        return "unknown"
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "mixed (" + ", ".join(f"{name} in {count} layers" for name, count in counts.most_common()) + ")"
+
+
+_COMPUTE_LAYERS = ("conv", "gemm", "matrix", "fully")
+# Words of TensorRT 8 ("Half", "Int8", "Float") and 10 ("FP16", "INT8", "FP32"); the narrowest input decides.
+_DATATYPES = (
+    ("Int8", "int8"), ("INT8", "int8"), ("FP8", "fp8"), ("Half", "fp16"), ("FP16", "fp16"), ("BF16", "bf16"),
+    ("Float", "fp32"), ("FP32", "fp32"),
+)  # fmt: skip
+
+
+def _import_or_explain(module: str, fix: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise RuntimeError(f"backend 'tensorrt' needs the Python module {module} ({error}); {fix}") from error
