@@ -1,0 +1,82 @@
+"""Which detection continues which track: MaskTrack R-CNN's score, solved without duplicate claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+
+@dataclass(frozen=True)
+class AssociationConfig:
+    """Weights of log p + score_weight·log s + iou_weight·IoU + class_weight·[same class] (MaskTrack R-CNN, Eq. 4)."""
+
+    # Weight of log p, the embedding's softmax over the tracks and "new".
+    embedding_weight: float = 1.0
+    # Weight of log s: in a contest for one track the better detection wins.
+    score_weight: float = 1.0
+    # Weight of the overlap with the track.
+    iou_weight: float = 2.0
+    # Weight of an equal class; 10 practically forbids a change of class, 0 ignores noisy pseudo-classes.
+    class_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_weight", "score_weight", "iou_weight", "class_weight"):
+            if not np.isfinite(getattr(self, name)) or getattr(self, name) < 0:
+                raise ValueError(f"association.{name} must be >= 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """n detections against t tracks of one level.
+
+    ``similarity``: (n, t) embedding dot products. ``iou``: (n, t) in 0..1. ``same_class``: (n, t) bool.
+    ``scores``: (n,) detection scores in 0..1.
+    """
+
+    similarity: NDArray[np.float64]
+    iou: NDArray[np.float64]
+    same_class: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+def associate(candidates: Candidates, config: AssociationConfig) -> NDArray[np.int64]:
+    """Return the track (column) of every detection, -1 for "new"; no track is given twice.
+
+    The Hungarian runs on (n, t + n) gains: the last n columns are each detection's own "new", with embedding logit 0,
+    IoU 0 and an equal class, as MaskTrack scores it. log s stands on the track columns alone: as a constant of
+    the whole row an assignment could not see it.
+    """
+    count, tracks = candidates.similarity.shape
+    if count == 0 or tracks == 0:
+        return np.full(count, -1, dtype=np.int64)
+    log_p_track, log_p_new = _log_softmax_with_new(candidates.similarity)
+    # A floor keeps log s finite; detections that weak are below every sensible threshold.
+    log_score = np.log(np.maximum(candidates.scores, 1e-6))
+    gain_track = (
+        config.embedding_weight * log_p_track
+        + config.score_weight * log_score[:, None]
+        + config.iou_weight * candidates.iou
+        + config.class_weight * candidates.same_class
+    )
+    gain_new = config.embedding_weight * log_p_new + config.class_weight
+    # Another detection's "new" must never be taken; a large finite loss keeps the solver's arithmetic clean.
+    span = float(np.ptp(gain_track)) + float(np.ptp(gain_new)) + abs(float(gain_new.max() - gain_track.min()))
+    gains = np.full((count, tracks + count), min(float(gain_track.min()), float(gain_new.min())) - (span + 1) * count)
+    gains[:, :tracks] = gain_track
+    gains[np.arange(count), tracks + np.arange(count)] = gain_new
+    rows, columns = linear_sum_assignment(gains, maximize=True)
+    result = np.full(count, -1, dtype=np.int64)
+    matched = columns < tracks
+    result[rows[matched]] = columns[matched]
+    return result
+
+
+def _log_softmax_with_new(similarity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-probabilities of every track and of "new", whose logit is 0."""
+    peak = np.maximum(similarity.max(axis=1), 0.0)
+    total = np.exp(similarity - peak[:, None]).sum(axis=1) + np.exp(-peak)
+    log_total = peak + np.log(total)
+    return similarity - log_total[:, None], -log_total
