@@ -1,0 +1,1 @@
+"""Objects of a single frame: what is near and moves together belongs together."""
