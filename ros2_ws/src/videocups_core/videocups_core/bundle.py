@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from videocups_core.clip import write_atomically
+from videocups_core.config import from_mapping, to_mapping
 from videocups_core.engine.base import InputSpec
 from videocups_core.panoptic.merge import MergeConfig, MergeTable
-from videocups_core.tracking import AssociationConfig, TrackerConfig
+from videocups_core.tracking import TrackerConfig
 from videocups_core.types import ClassInfo
 
 MODEL_FILE = "model.onnx"
 INFO_FILE = "model.json"
 SCHEMA_VERSION = 1
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,11 @@ def read_bundle(folder: Path | str) -> ModelBundle:
     version = raw.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema_version {version}, this program reads {SCHEMA_VERSION}; export it again")
-    try:
-        bundle = from_json(ModelBundle, {**raw, "folder": root}, "model")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    if missing := [key for key in ("model_id", "classes", "input", "onnx_sha256") if key not in raw]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; export the bundle again")
+    if "folder" in raw:
+        raise ValueError(f"{path} names a folder; a bundle lies where it lies, take the key out")
+    bundle = from_mapping(ModelBundle, {**raw, "folder": root}, str(path))
     bundle.onnx_bytes()
     return bundle
 
@@ -100,47 +99,8 @@ def write_bundle(folder: Path | str, onnx: bytes, **fields: Any) -> ModelBundle:
     """Write ``model.onnx`` and then ``model.json``; ``fields`` are those of ModelBundle but folder and hash."""
     root = Path(folder)
     bundle = ModelBundle(folder=root, onnx_sha256=hashlib.sha256(onnx).hexdigest(), **fields)
-    info = dataclasses.asdict(bundle)
+    info = to_mapping(bundle)
     del info["folder"]
     write_atomically(root / MODEL_FILE, onnx)
     write_atomically(root / INFO_FILE, (json.dumps(info, indent=1) + "\n").encode())
     return bundle
-
-
-def from_json(kind: type[T], raw: Any, where: str) -> T:
-    """Build a dataclass from parsed JSON; unknown or missing keys and wrong types fail with their place."""
-    if not isinstance(raw, dict):
-        raise ValueError(f"{where} must be an object, got {raw!r}")
-    hints = get_type_hints(kind)
-    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(raw) - set(fields)):
-        raise ValueError(f"{where} has unknown keys {', '.join(unknown)}; known are {', '.join(fields)}")
-    required = {
-        name
-        for name, item in fields.items()
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(raw)):
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
-    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
-
-
-_NESTED: dict[Any, type[Any]] = {kind: kind for kind in (InputSpec, MergeConfig, TrackerConfig, AssociationConfig)}
-_SCALARS: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,), Path: (Path,)}
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if hint in _NESTED:
-        return from_json(_NESTED[hint], value, where)
-    if hint == tuple[ClassInfo, ...]:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} must be a list of classes, got {value!r}")
-        return tuple(from_json(ClassInfo, item, f"{where}[{index}]") for index, item in enumerate(value))
-    if hint == tuple[int, int, int]:
-        if not (isinstance(value, list) and all(type(item) is int for item in value)):
-            raise ValueError(f"{where} must be three whole numbers, got {value!r}")
-        return tuple(value)
-    allowed = _SCALARS.get(hint, (dict,))
-    if type(value) not in allowed and not isinstance(value, Path):
-        raise ValueError(f"{where} must be {' or '.join(kind.__name__ for kind in allowed)}, got {value!r}")
-    return float(value) if hint is float else value

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videocups_core.engine.base import Engine, EngineInfo, InputSpec, RawOutputs
+from videocups_core.engine.base import Engine, EngineError, EngineInfo, InputSpec, RawOutputs
 
 if TYPE_CHECKING:  # a bundle's description is made of this package's InputSpec
     from videocups_core.bundle import ModelBundle
 
-__all__ = ["Engine", "EngineConfig", "EngineInfo", "InputSpec", "RawOutputs", "create_engine"]
+__all__ = ["Engine", "EngineConfig", "EngineError", "EngineInfo", "InputSpec", "RawOutputs", "create_engine"]
 
 
 @dataclass(frozen=True)

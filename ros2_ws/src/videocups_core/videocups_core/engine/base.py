@@ -14,6 +14,10 @@ REQUIRED_OUTPUTS = ("semantic", "masks", "boxes", "scores", "classes", "embeddin
 OPTIONAL_OUTPUTS = ("semantic_score",)
 
 
+class EngineError(ValueError):
+    """An engine that cannot be had as it was asked for; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What the network takes: one (1, height, width, 3) uint8 RGB image; normalisation is inside the graph.
@@ -82,6 +86,7 @@ class EngineInfo:
 
     ``precision``: how the weights are multiplied, e.g. ``fp32``, ``fp16``, ``int8`` or ``mixed (…)``.
     ``device``: ``cpu`` or the GPU's name. ``provider``: the execution provider that holds the graph.
+    ``outputs``: names the graph gives; ``semantic_score`` among them means a confidence map can be had.
     ``notes``: sentences a person should read, such as why a wish was not granted.
     """
 
@@ -93,6 +98,7 @@ class EngineInfo:
     input_shape: tuple[int, int, int, int]
     model_sha256: str
     versions: Mapping[str, str]
+    outputs: tuple[str, ...] = REQUIRED_OUTPUTS
     notes: tuple[str, ...] = ()
 
 

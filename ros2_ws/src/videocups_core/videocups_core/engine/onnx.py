@@ -17,6 +17,7 @@ from videocups_core.engine.base import (
     INPUT_NAME,
     OPTIONAL_OUTPUTS,
     REQUIRED_OUTPUTS,
+    EngineError,
     EngineInfo,
     RawOutputs,
     TensorSpec,
@@ -61,7 +62,7 @@ class OnnxEngine:
         data = self.bundle.onnx_bytes()
         facts = read_onnx_facts(data)
         if facts.has_external_data:
-            raise ValueError(
+            raise EngineError(
                 f"{self.bundle.onnx_path} keeps weights in another file, which its hash does not cover; export it whole"
             )
         providers, notes = self._providers(runtime.get_available_providers())
@@ -87,6 +88,7 @@ class OnnxEngine:
             input_shape=self.bundle.input.shape,
             model_sha256=self.bundle.onnx_sha256,
             versions={"onnxruntime": runtime.__version__, "python": platform.python_version()},
+            outputs=tuple(self._outputs),
             notes=tuple(notes),
         )
 
@@ -123,7 +125,7 @@ class OnnxEngine:
             return runtime.InferenceSession(data, sess_options=options, providers=providers)
         except Exception as error:
             # ONNX Runtime raises its own exception classes, one per status; all mean that this graph does not load.
-            raise ValueError(f"ONNX Runtime refuses {self.bundle.onnx_path}: {error}") from error
+            raise EngineError(f"ONNX Runtime refuses {self.bundle.onnx_path}: {error}") from error
 
     def _providers(self, available: list[str]) -> tuple[list[Any], list[str]]:
         kind, _, index = self.config.device.partition(":")
@@ -132,7 +134,7 @@ class OnnxEngine:
         if "CUDAExecutionProvider" in available:
             return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"], []
         if kind == "cuda":
-            raise RuntimeError(
+            raise EngineError(
                 f"device {self.config.device!r} was asked for, but this ONNX Runtime has no CUDA (it has "
                 f"{', '.join(available)}); install onnxruntime-gpu or set device to cpu"
             )
@@ -142,7 +144,7 @@ class OnnxEngine:
         """Return the provider that came up; ONNX Runtime only logs when CUDA fails, and goes on with the CPU."""
         provider = active[0]
         if provider == "CPUExecutionProvider" and self.config.device.startswith("cuda"):
-            raise RuntimeError(
+            raise EngineError(
                 f"device {self.config.device!r} was asked for, but CUDA did not come up and ONNX Runtime fell back "
                 "to the CPU; check driver and CUDA libraries, or set device to cpu or auto"
             )
@@ -155,7 +157,7 @@ class OnnxEngine:
         try:
             check_contract(inputs, outputs, self.bundle.input)
         except ValueError as error:
-            raise ValueError(f"{self.bundle.onnx_path}: {error}") from error
+            raise EngineError(f"{self.bundle.onnx_path}: {error}") from error
         wanted = (*REQUIRED_OUTPUTS, *OPTIONAL_OUTPUTS)
         self._outputs = [tensor.name for tensor in outputs if tensor.name in wanted]
 
@@ -173,7 +175,7 @@ def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RuntimeError(
+        raise EngineError(
             f"ONNX Runtime is not importable ({error}); install it with 'pip install onnxruntime' "
             "(or onnxruntime-gpu for CUDA)"
         ) from error

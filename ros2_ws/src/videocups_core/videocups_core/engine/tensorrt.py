@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videocups_core.bundle import ModelBundle
-from videocups_core.engine.base import EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
+from videocups_core.engine.base import EngineError, EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
 from videocups_core.engine.cache import EngineCache, EngineKey
 
 _DRIVER_VERSION_FILE = Path("/sys/module/nvidia/version")
@@ -80,7 +80,7 @@ class TensorRtEngine:
         cached = EngineCache(self.config.cache_folder).load_or_build(self.key(), lambda: self._build(logger))
         engine = self._trt.Runtime(logger).deserialize_cuda_engine(cached.data)
         if engine is None:
-            raise RuntimeError(
+            raise EngineError(
                 f"TensorRT cannot load the engine of {self.bundle.folder}; delete {self.config.cache_folder or 'its'} "
                 "cache and try again"
             )
@@ -99,6 +99,7 @@ class TensorRtEngine:
             input_shape=self.bundle.input.shape,
             model_sha256=self.bundle.onnx_sha256,
             versions={"tensorrt": str(self._trt.__version__), "cuda": self._cuda.runtime_version()},
+            outputs=tuple(name for name, buffer in self._buffers.items() if not buffer.is_input),
             notes=tuple(notes),
         )
 
@@ -139,7 +140,7 @@ class TensorRtEngine:
         parser = trt.OnnxParser(network, logger)
         if not parser.parse(self.bundle.onnx_bytes()):
             errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-            raise RuntimeError(f"TensorRT cannot read {self.bundle.onnx_path}: {errors}")
+            raise EngineError(f"TensorRT cannot read {self.bundle.onnx_path}: {errors}")
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
         # Without this the inspector cannot tell which layer runs in which precision.
@@ -148,7 +149,7 @@ class TensorRtEngine:
             config.set_flag(trt.BuilderFlag.FP16)
         data = builder.build_serialized_network(network, config)
         if data is None:
-            raise RuntimeError(f"TensorRT could not build an engine for {self.bundle.onnx_path}; see its log")
+            raise EngineError(f"TensorRT could not build an engine for {self.bundle.onnx_path}; see its log")
         return bytes(data)
 
     def _inspect(self, engine: Any) -> str:
@@ -270,4 +271,4 @@ def _import_or_explain(module: str, fix: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise RuntimeError(f"backend 'tensorrt' needs the Python module {module} ({error}); {fix}") from error
+        raise EngineError(f"backend 'tensorrt' needs the Python module {module} ({error}); {fix}") from error
