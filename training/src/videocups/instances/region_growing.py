@@ -69,7 +69,7 @@ def grow_regions(
 
 
 def ring_deltas(ring_px: int, width: int) -> NDArray[np.int64]:
-    """Return steps in a flat image of ``width`` to half the pixels at Chebyshev distance ``ring_px``: each pair once."""
+    """Return steps in a flat image to half the pixels at Chebyshev distance ``ring_px``: each pair once."""
     steps = range(-ring_px, ring_px + 1)
     half = [(row, column) for row in range(ring_px + 1) for column in steps if row > 0 or column > 0]
     return np.asarray([row * width + column for row, column in half if max(row, abs(column)) == ring_px])
