@@ -9,12 +9,12 @@ export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNO
 
 usage() {
   cat <<'TEXT'
-usage: ./setup.sh [--distro kilted|jazzy|both] [--no-training] [--apt]
+usage: ./setup.sh [--distro kilted|jazzy|both|none] [--no-training] [--apt]
 
 Makes .venv-kilted and .venv-jazzy (the vehicle: ROS 2, no torch) and .venv-training (torch, no ROS), builds ros2_ws
 for each ROS 2 distribution and writes env.sh to source. Nothing outside this folder is touched.
 
-  --distro NAME   kilted, jazzy or both (default: both; where a ROS 2 is sourced, that one, taken from the system)
+  --distro NAME   kilted, jazzy, both or none (default: both; where a ROS 2 is sourced, that one, from the system)
   --no-training   leave out .venv-training (5 GB); enough for a vehicle
   --apt           as root: install what is missing of python3, python3-venv, python3-dev, g++ with apt-get
   --help          this text
@@ -47,8 +47,9 @@ missing_packages() {
 
 require_machine() {
   local missing
-  missing=$(missing_packages | xargs)
+  missing=$(missing_packages)
   [[ -z $missing ]] && return
+  missing=${missing//$'\n'/ }
   local line="apt-get install -y $missing"
   if ((!use_apt)); then
     fail "missing: $missing; run 'sudo $line', or as root './setup.sh --apt'"
@@ -201,15 +202,15 @@ build_workspace() (
 )
 
 write_env() {
-  local built=() distro
-  for distro in ros2_ws/install-*/; do
-    [[ -e $distro/local_setup.bash ]] && built+=("$(basename "$distro" | sed 's/^install-//')")
+  compgen -G 'ros2_ws/install-*/.stamp' >/dev/null || return 0
+  local built='' distro text
+  for distro in kilted jazzy "$system_distro"; do # the first is the default
+    [[ -n $distro && -e ros2_ws/install-$distro/.stamp && "|$built|" != *"|$distro|"* ]] && built+=${built:+|}$distro
   done
-  local default=${distros[0]} text
-  text=$(sed -e "s|@ROOT@|$ROOT|g" -e "s:@DISTROS@:$(IFS='|' && echo "${built[*]}"):g" -e "s|@DISTRO@|$default|g" ros2_ws/env.template.sh)
+  text=$(sed -e "s|@ROOT@|$ROOT|" -e "s:@DISTROS@:$built:" -e "s:@DISTRO@:${built%%|*}:" ros2_ws/env.template.sh)
   [[ -e env.sh && $(<env.sh) == "$text" ]] && return
   printf '%s\n' "$text" >env.sh.new && mv env.sh.new env.sh
-  say "env.sh written: source env.sh [$(IFS='|' && echo "${built[*]}")]"
+  say "env.sh written: source env.sh [$built]"
 }
 
 # ---- run: every environment is a job of its own, with its own log -------------------------------------------------------
@@ -253,7 +254,7 @@ while (($#)); do
     -h | --help) usage; exit ;;
     *) fail "unknown option '$1'; './setup.sh --help' lists them" ;;
   esac
-  shift || fail "--distro needs a name: kilted, jazzy or both"
+  shift || fail "--distro needs a name: kilted, jazzy, both or none"
 done
 
 exec 3>&1
@@ -266,8 +267,9 @@ system_distro='' # the sourced ROS 2, if any
 case ${distro_option:-default} in
   default) if [[ -n $system_distro ]]; then distros=("$system_distro"); else distros=(kilted jazzy); fi ;;
   both) distros=(kilted jazzy) ;;
+  none) distros=() ;;
   kilted | jazzy) distros=("$distro_option") ;;
-  *) fail "--distro must be kilted, jazzy or both, got '$distro_option'" ;;
+  *) fail "--distro must be kilted, jazzy, both or none, got '$distro_option'" ;;
 esac
 
 require_machine

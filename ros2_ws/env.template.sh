@@ -8,9 +8,22 @@ _videocups_without_ours() { # a path list without what an earlier env.sh put the
   printf '%s' "$1" | tr ':' '\n' | grep -v -e "^$_videocups_root/.venv-" -e "^$_videocups_root/ros2_ws/" | paste -s -d : -
 }
 
+_videocups_defaults() { # what we change of ROS 2's defaults; set any of these before sourcing to keep your own
+  local profile=fastdds.xml variable=FASTDDS_DEFAULT_PROFILES_FILE
+  export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"
+  export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" # SUBNET: see other machines
+  [ "$ROS_AUTOMATIC_DISCOVERY_RANGE" = LOCALHOST ] && profile=fastdds_loopback.xml
+  profile="$_videocups_root/ros2_ws/src/videocups_perception/config/$profile"
+  case "${FASTDDS_DEFAULT_PROFILES_FILE:-}" in "$_videocups_root"/*) unset FASTDDS_DEFAULT_PROFILES_FILE ;; esac
+  case "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" in "$_videocups_root"/*) unset FASTRTPS_DEFAULT_PROFILES_FILE ;; esac
+  # Up to Jazzy only the old name is read, later ones warn about it.
+  case "$ROS_DISTRO" in humble | iron | jazzy) variable=FASTRTPS_DEFAULT_PROFILES_FILE ;; esac
+  eval "export $variable=\"\${$variable:-\$profile}\""
+}
+
 _videocups_main() {
   local venv="$_videocups_root/.venv-$_videocups_distro" install="$_videocups_root/ros2_ws/install-$_videocups_distro"
-  local shell=bash profile
+  local shell=bash
   [ -n "${ZSH_VERSION:-}" ] && shell=zsh
   if [ ! -e "$install/local_setup.$shell" ]; then
     echo "env.sh: no workspace is built for '$_videocups_distro'; say: source env.sh [@DISTROS@], or run ./setup.sh --distro $_videocups_distro" >&2
@@ -35,16 +48,11 @@ _videocups_main() {
   [ -n "$PYTHONPATH" ] || unset PYTHONPATH # an empty entry would mean the current folder
   . "$install/local_setup.$shell"
 
-  # What we change of ROS 2's defaults; set any of them before sourcing to keep your own.
-  profile="$_videocups_root/ros2_ws/src/videocups_perception/config/fastdds.xml"
-  export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"
-  export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$profile}"   # Kilted and later
-  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$profile}" # Jazzy
-  export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"  # SUBNET: see other machines
+  _videocups_defaults
 }
 
 _videocups_main
 _videocups_status=$?
-unset -f _videocups_main _videocups_without_ours
+unset -f _videocups_main _videocups_defaults _videocups_without_ours
 unset _videocups_root _videocups_distro
 [ "$_videocups_status" = 0 ]

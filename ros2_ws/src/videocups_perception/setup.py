@@ -1,12 +1,17 @@
 """The ROS 2 nodes."""
 
-from glob import glob
-from os.path import isfile
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = "videocups_perception"
 SHARED_FOLDERS = ("launch", "config", "rviz", "web")
+
+
+def files_in(folder: str) -> list[str]:
+    """Return the files of one shared folder, by name."""
+    return sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
+
 
 setup(
     name=NAME,
@@ -17,7 +22,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        *((f"share/{NAME}/{folder}", sorted(filter(isfile, glob(f"{folder}/*")))) for folder in SHARED_FOLDERS),
+        *((f"share/{NAME}/{folder}", files_in(folder)) for folder in SHARED_FOLDERS),
     ],
     python_requires=">=3.10",
     install_requires=["setuptools"],
