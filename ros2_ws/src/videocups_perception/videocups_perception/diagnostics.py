@@ -21,6 +21,7 @@ HOLD_S = 0.5  # a warning stays at least this long, so that a person and a 2 Hz 
 RATE_WINDOW_S = 2.0
 LATENCY_WINDOW = 300  # frames
 PERIODS_KEPT = 9
+COMPARABLE_AGE_S = 60.0  # beyond, stamp and clock have nothing to do with each other: a bag without use_sim_time
 
 
 class Level(IntEnum):
@@ -184,7 +185,8 @@ class InferenceHealth:
         last_done_s = self._done_s[-1] if self._done_s else float("-inf")
         if self._failure and (last_done_s < self._failed_s or now_s - self._failed_s < HOLD_S):
             return Level.ERROR, self._failure
-        if self._age_s and now_s - last_done_s < RATE_WINDOW_S and self._age_s[-1] > self._age_warn_s:
+        running = now_s - last_done_s < RATE_WINDOW_S
+        if running and self._age_warn_s < self._age_s[-1] < COMPARABLE_AGE_S:
             return Level.WARN, f"output is {self._age_s[-1] * 1e3:.0f} ms old; lower the load or raise age_warn_s"
         return Level.OK, "running" if self._done_s else "ready"
 

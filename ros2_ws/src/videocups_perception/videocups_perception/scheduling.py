@@ -276,5 +276,6 @@ class FrameGate:
         if self._due_ns is not None and stamp_ns < self._due_ns - period_ns // 10:  # a camera's stamps jitter
             return False
         # The next due time follows the schedule, not the frame, so that jitter does not lower the rate.
-        self._due_ns = max(self._due_ns or 0, stamp_ns - period_ns) + period_ns
+        on_schedule = self._due_ns is not None and stamp_ns - self._due_ns < period_ns
+        self._due_ns = (self._due_ns if on_schedule else stamp_ns) + period_ns
         return True
