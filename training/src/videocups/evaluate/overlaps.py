@@ -26,15 +26,17 @@ def count_pairs(frame: Frame) -> PairCounts:
     maps = checked_maps(frame)
     if maps[0].size == 0:
         return {}
-    starts = run_starts(maps)
-    lengths = np.diff(starts, append=maps[0].size)
-    keys = [_unsigned(values[starts], name) for values, name in zip(maps, MAP_NAMES, strict=True)]
     # Imported late: loading numba takes longer than a command may take to print its help.
-    from videocups.evaluate.run_table import fold_runs
+    from videocups.evaluate.run_table import count_runs
 
-    first, pixels = fold_runs(keys[0], keys[1], keys[2], keys[3], lengths)
-    columns = (key[first].tolist() for key in keys)
-    return dict(zip(zip(*columns, strict=True), pixels.tolist(), strict=True))
+    pred_class, true_class = alike_unsigned(maps[0], maps[2])
+    pred_id, true_id = alike_unsigned(maps[1], maps[3])
+    keys, pixels = count_runs(pred_class, pred_id, true_class, true_id)
+    for column, values, name in zip(keys.T, maps, MAP_NAMES, strict=True):
+        # A negative number read as unsigned is larger than any positive one of its type.
+        if int(column.max()) > np.iinfo(values.dtype).max:
+            raise ValueError(f"{name} must not be negative; give void its class value and id 0")
+    return dict(zip(map(tuple, keys.tolist()), pixels.tolist(), strict=True))
 
 
 def add_pairs(total: PairCounts, more: PairCounts) -> None:
@@ -68,20 +70,10 @@ def checked_maps(frame: Frame) -> list[NDArray[Any]]:
     return [values.reshape(-1) for values in maps]
 
 
-def run_starts(maps: list[NDArray[Any]]) -> NDArray[np.intp]:
-    """Return the positions where any of the flat, non-empty ``maps`` changes its value; the first is 0."""
-    size = maps[0].size
-    changed = np.empty(size, dtype=np.bool_)
-    changed[0] = True
-    np.not_equal(maps[0][1:], maps[0][:-1], out=changed[1:])
-    buffer = np.empty(size - 1, dtype=np.bool_)
-    for values in maps[1:]:
-        np.not_equal(values[1:], values[:-1], out=buffer)
-        np.logical_or(changed[1:], buffer, out=changed[1:])
-    return np.flatnonzero(changed)
-
-
-def _unsigned(values: NDArray[Any], name: str) -> NDArray[np.uint64]:
-    if values.dtype.kind == "i" and values.min() < 0:
-        raise ValueError(f"{name} must not be negative, got {values.min()}; give void its class value and id 0")
-    return values.astype(np.uint64)
+def alike_unsigned(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both maps as unsigned integers of the wider width, negative ones as huge values; mostly without a copy."""
+    width = max(first.itemsize, second.itemsize)
+    unsigned = np.dtype(f"u{width}")
+    # Widening to the signed type of the same kind first keeps negative values recognisable.
+    alike = [m.astype(np.dtype(f"{m.dtype.kind}{width}"), copy=False).view(unsigned) for m in (first, second)]
+    return alike[0], alike[1]
