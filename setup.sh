@@ -179,6 +179,7 @@ fill_beside_system() { # the system's NumPy, OpenCV and SciPy stay: its ROS pack
 
 # ---- the workspace -----------------------------------------------------------------------------------------------------
 
+# shellcheck disable=SC2030,SC2031  # its environment is its own
 build_workspace() (
   local cmake_args=(-DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$ROOT/$venv/bin/python")
   export PATH="$ROOT/$venv/bin:$PATH"
@@ -263,7 +264,10 @@ exec 9>.setup/lock
 flock -n 9 || { say "another setup.sh is at work here; waiting for it"; flock 9; }
 
 system_distro='' # the sourced ROS 2, if any
-[[ -n ${ROS_DISTRO:-} && -e $OPT_ROS/${ROS_DISTRO:-}/setup.bash && :${AMENT_PREFIX_PATH:-}: == *:$OPT_ROS/$ROS_DISTRO:* ]] && system_distro=$ROS_DISTRO
+# shellcheck disable=SC2031
+if [[ -n ${ROS_DISTRO:-} && -e $OPT_ROS/$ROS_DISTRO/setup.bash && :${AMENT_PREFIX_PATH:-}: == *:$OPT_ROS/$ROS_DISTRO:* ]]; then
+  system_distro=$ROS_DISTRO
+fi
 case ${distro_option:-default} in
   default) if [[ -n $system_distro ]]; then distros=("$system_distro"); else distros=(kilted jazzy); fi ;;
   both) distros=(kilted jazzy) ;;

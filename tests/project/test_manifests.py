@@ -15,8 +15,6 @@ REQUIREMENTS = ROOT / "requirements"
 PIN = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)={2,3}(?P<version>[0-9][0-9A-Za-z.+]*)(; (?P<marker>[^#]+?))?(  #.*)?"
 )
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)={2,3}(?P<version>[0-9][0-9A-Za-z.+]*)(; (?P<marker>[^#]+?))?(  #.*)?"
-)
 # lists that are installed together; a system's ROS 2 sets other bounds and stands alone
 TOGETHER = ["base", "build", "constraints", "dev", "test", "training", "vehicle"]
 
