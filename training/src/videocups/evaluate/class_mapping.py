@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from videocups.evaluate.overlaps import PairCounts
+from videocups_core.clip import write_atomically
 from videocups_core.types import VOID_CLASS
 
 METHODS = ("hungarian", "overlap", "identity", "manual", "none")
@@ -144,9 +144,7 @@ class ClassMapping:
     def save(self, path: str | Path) -> None:
         """Write JSON, atomically."""
         text = json.dumps({"format": _FORMAT, **self._content(), "fingerprint": self.fingerprint}, indent=1)
-        temporary = Path(f"{path}.{os.getpid()}.tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(Path(path), (text + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> ClassMapping:
