@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class TableDataset:
     root: Path
     reader: Reader
     raw_to_class: dict[int, int]
+    class_of_name: dict[str, int]
     strict: bool
     rules: Rules
     images: tuple[str, ...]
@@ -54,8 +55,13 @@ class TableDataset:
 
     @property
     def num_classes(self) -> int:
-        """One more than the largest class id."""
-        return max(info.class_id for info in self.classes) + 1
+        """Class ids run from 0 to one less than this."""
+        return len(self.classes)
+
+    @property
+    def class_of_number(self) -> dict[int, int]:
+        """Return the label images' own numbers where these are classes, else the dataset's class ids."""
+        return self.raw_to_class if self.strict else {info.class_id: info.class_id for info in self.classes}
 
     def sequences(self) -> list[Sequence]:
         """Return the sequences of the split."""
@@ -69,13 +75,10 @@ class TableDataset:
         object_ids: NDArray[np.uint32] = np.where(tracked, ids, 0).astype(np.uint32)
         if self.rules.min_instance_px:
             _drop_small(class_map, object_ids, self.rules.min_instance_px)
-        shape = (class_map.shape[0], class_map.shape[1])
-        return self.prepare(class_map, shape), self.prepare(object_ids, shape)
+        return self.prepare(class_map), self.prepare(object_ids)
 
-    def prepare(self, labels: NDArray[Any], truth_shape: tuple[int, int]) -> NDArray[Any]:
-        """Apply the resize rule to a map of the raw truth's size; any other size is returned as it is."""
-        if labels.shape != truth_shape:
-            return labels
+    def prepare(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Apply the dataset's resize rule to a label map; without a rule it stays as it is."""
         return centre_crop(resize_short_side(labels, self.rules.resize_short_side_px), self.rules.centre_crop_px)
 
     def image(self, sequence: Sequence, frame: Frame) -> NDArray[np.uint8] | None:
@@ -118,8 +121,8 @@ def open_dataset(
     classes = _classes(spec, Path(root), found)
     raw_table = load_raw_to_class(layout.get("raw_to_class", spec.raw_to_class))
     strict = raw_table is None
-    raw_table = raw_table or {info.class_id: info.class_id for info in classes} | _merges(spec, classes)
-    classes = tuple(info for info in classes if info.name not in (spec.merge or {}))
+    raw_classes = classes
+    classes, merged_table = _merged(classes, spec.merge or {})
     return TableDataset(
         name=name,
         title=spec.title,
@@ -130,7 +133,8 @@ def open_dataset(
         vpq_windows=spec.vpq_windows,
         root=Path(root),
         reader=reader,
-        raw_to_class=raw_table,
+        raw_to_class=merged_table if raw_table is None else raw_table,
+        class_of_name={info.name: merged_table[info.class_id] for info in raw_classes},
         strict=strict,
         rules=spec.rules,
         images=tuple(layout.get("image", ())),
@@ -197,9 +201,14 @@ def _clip_folder(root: Path, sequence: Sequence) -> Path:
     return named if named.is_dir() else root
 
 
-def _merges(spec: DatasetSpec, classes: tuple[ClassInfo, ...]) -> dict[int, int]:
-    by_name = {info.name: info.class_id for info in classes}
-    return {by_name[a]: by_name[b] for a, b in (spec.merge or {}).items() if a in by_name and b in by_name}
+def _merged(classes: tuple[ClassInfo, ...], merge: dict[str, str]) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
+    """Drop classes that count as another one and number the rest from 0 without gaps; also return raw id -> class."""
+    names = {info.name for info in classes}
+    merge = {name: target for name, target in merge.items() if target in names}
+    kept = tuple(info for info in classes if info.name not in merge)
+    numbered = tuple(replace(info, class_id=index) for index, info in enumerate(kept))
+    by_name = {info.name: info.class_id for info in numbered}
+    return numbered, {info.class_id: by_name[merge.get(info.name, info.name)] for info in classes}
 
 
 def _things(spec: DatasetSpec, classes: tuple[ClassInfo, ...], wanted: Iterable[int] | None) -> frozenset[int]:

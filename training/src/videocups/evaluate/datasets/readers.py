@@ -94,8 +94,9 @@ class CocoPanopticReader:
         for row in content["annotations"]:
             parts = {"split": self.split, "frame": str(row["image_id"]), **self._id_parts(str(row["image_id"]))}
             file = self._png(str(row["file_name"]))
-            frame = Frame(parts["frame"], None, (file,), parts, tuple(row["segments_info"]))
-            by_sequence[parts.get("sequence", parts["frame"])].append(frame)
+            name = parts["frame"]
+            frame = Frame(name, _index(name, self.layout), (file,), parts, tuple(row["segments_info"]))
+            by_sequence[parts.get("sequence", name)].append(frame)
         context = self._context()
         return [_sequence(key, frames, context.get(key, [])) for key, frames in sorted(by_sequence.items())]
 
@@ -139,7 +140,11 @@ class MotsTextReader:
         for path, parts in _found(self, "truth"):
             key = patterns.fill(self.layout.get("sequence", "{sequence}"), parts)
             lines = _mots_lines(path)
-            frames = [Frame(f"{n:06d}", n, (path,), {**parts, "frame": f"{n:06d}", "sequence": key}) for n in lines]
+            names = [f"{number:06d}" for number in lines]
+            frames = [
+                Frame(name, _index(name, self.layout), (path,), {**parts, "frame": name, "sequence": key})
+                for name in names
+            ]
             found.append(_sequence(key, frames, []))
         return sorted(found, key=lambda sequence: sequence.key)
 
@@ -187,10 +192,17 @@ def _grouped(files: list[tuple[tuple[Path, ...], dict[str, str]]], layout: Mappi
     by_sequence: dict[str, list[Frame]] = defaultdict(list)
     for paths, parts in files:
         name = parts["frame"]
-        frame = Frame(name, int(name) if name.isdecimal() else None, paths, parts)
+        frame = Frame(name, _index(name, layout), paths, parts)
         named = patterns.fill(layout["sequence"], parts) if "sequence" in layout else parts.get("sequence", name)
         by_sequence[named].append(frame)
     return [_sequence(key, frames, []) for key, frames in sorted(by_sequence.items())]
+
+
+def _index(name: str, layout: Mapping[str, Any]) -> int | None:
+    """Return the frame's place in the recording: ``index`` of the layout, or its number less ``first_frame``."""
+    if "index" in layout:
+        return int(layout["index"])
+    return int(name) - int(layout.get("first_frame", 0)) if name.isdecimal() else None
 
 
 def _sequence(key: str, frames: list[Frame], context: list[str]) -> Sequence:

@@ -44,13 +44,55 @@ class Sequence:
 class Dataset(Protocol):
     """A dataset opened at a folder: what is there, and the truth of every labeled frame."""
 
-    name: str
-    title: str
-    classes: tuple[ClassInfo, ...]
-    things: frozenset[int]
-    scored: frozenset[int]
-    has_video_ids: bool
-    vpq_windows: tuple[int, ...]
+    @property
+    def name(self) -> str:
+        """Return the name that ``--dataset`` takes."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Return the name for people."""
+        ...
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """Return the classes, numbered from 0 without gaps; ``is_thing`` decides what matches with what."""
+        ...
+
+    @property
+    def things(self) -> frozenset[int]:
+        """Return the classes whose objects carry ids: those of AQ and of PQ's things."""
+        ...
+
+    @property
+    def scored(self) -> frozenset[int]:
+        """Return the classes that enter averages."""
+        ...
+
+    @property
+    def has_video_ids(self) -> bool:
+        """Return whether an object keeps its id from frame to frame."""
+        ...
+
+    @property
+    def vpq_windows(self) -> tuple[int, ...]:
+        """Return the window lengths of VPQ in labeled frames."""
+        ...
+
+    @property
+    def raw_to_class(self) -> dict[int, int]:
+        """Return the class of every value in the label images; other values are void."""
+        ...
+
+    @property
+    def class_of_name(self) -> dict[str, int]:
+        """Return the class that a name counts as, merged names included."""
+        ...
+
+    @property
+    def class_of_number(self) -> dict[int, int]:
+        """Return the class that a number in a prediction without class names counts as."""
+        ...
 
     @property
     def void(self) -> int:
@@ -70,8 +112,8 @@ class Dataset(Protocol):
         """Return (H, W) class map with ``void``, and (H, W) object ids: 0 for stuff, void and crowd."""
         ...
 
-    def prepare(self, labels: NDArray[Any], truth_shape: tuple[int, int]) -> NDArray[Any]:
-        """Bring a predicted map of the raw truth's size to the size that is scored (the dataset's resize rule)."""
+    def prepare(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Apply the dataset's resize rule to a label map, such as a full-size prediction."""
         ...
 
     def image(self, sequence: Sequence, frame: Frame) -> NDArray[np.uint8] | None:

@@ -1,0 +1,178 @@
+"""An evaluation as JSON and as a table in the terminal."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from datetime import datetime, timezone
+from math import isnan
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+import videocups
+import videocups_core
+from videocups.evaluate.run import Evaluation
+from videocups_core.clip import write_atomically
+
+FORMAT = "videocups.evaluation/1"
+LABELS = {
+    "stq": "STQ",
+    "aq": "AQ",
+    "sq": "SQ",
+    "miou": "mIoU",
+    "pq": "PQ",
+    "pq_sq": "PQ: SQ",
+    "pq_rq": "PQ: RQ",
+    "pq_things": "PQ things",
+    "pq_stuff": "PQ stuff",
+    "vpq": "VPQ",
+}
+
+
+def label(score: str) -> str:
+    """Return how a headline score is written for people."""
+    return LABELS.get(score, score.replace("vpq_", "VPQ k="))
+
+
+def percent(value: float) -> str:
+    """Return 0.1234 as 12.3, NaN as a dash."""
+    return "–" if isnan(value) else f"{100 * value:.1f}"
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return everything as JSON-ready values; NaN becomes null."""
+    scores = evaluation.scores
+    return {
+        "format": FORMAT,
+        "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "videocups": videocups.__version__,
+            "videocups_core": videocups_core.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+        },
+        "dataset": _dataset(evaluation),
+        "prediction": {
+            "path": str(evaluation.request.prediction),
+            "format": evaluation.predictions.format,
+            "frames": evaluation.frames,
+            "frames_without_truth": evaluation.extra_frames,
+            "resized": evaluation.request.resize,
+        },
+        "mapping": mapping_to_json(evaluation),
+        "scores": _finite(scores.headline),
+        "predicted_void_px": scores.predicted_void_px,
+        "per_class": [_finite(asdict(row)) for row in scores.per_class],
+        "per_sequence": [_finite(asdict(row)) for row in scores.per_sequence],
+        "confusion": {
+            "rows": "true class, last = void",
+            "columns": "predicted class, last = void",
+            "pixels": scores.confusion.tolist(),
+        },
+    }
+
+
+def write_json(evaluation: Evaluation, path: Path) -> None:
+    """Write everything as JSON, atomically."""
+    text = json.dumps(to_json(evaluation), indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def mapping_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the mapping with its fingerprint, one row a predicted class."""
+    mapping = evaluation.mapping
+    return {
+        "mode": evaluation.request.mapping,
+        "fingerprint": mapping.fingerprint,
+        "unmatched_classes": [mapping.class_names[c] for c in missing_classes(evaluation)],
+        "rows": [
+            {
+                "pseudo": pseudo,
+                "target": target,
+                "name": mapping.pseudo_names[pseudo],
+                "method": mapping.methods[pseudo],
+                "is_thing": pseudo in mapping.pseudo_things,
+            }
+            for pseudo, target in enumerate(mapping.targets)
+        ],
+    }
+
+
+def missing_classes(evaluation: Evaluation) -> list[int]:
+    """Return the scored classes that occur in the truth and that no predicted class maps to."""
+    rows = evaluation.scores.per_class
+    return [r.class_id for r in rows if r.scored and r.truth_px and r.class_id in evaluation.mapping.unmatched_classes]
+
+
+def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
+    """Print the headline, the classes and what deserves a word."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=stream, highlight=False)
+    console.print(f"[bold]{evaluation.dataset.title}[/], {len(evaluation.jobs)} sequences, {evaluation.frames} frames")
+    for line in headline_lines(evaluation.scores.headline):
+        console.print("  " + "   ".join(f"{label(score)} [bold]{percent(value)}[/]" for score, value in line))
+    classes = Table(title="Classes", title_justify="left")
+    classes.add_column("class")
+    classes.add_column("kind")
+    for column in ("IoU", "AQ", "PQ", "SQ", "RQ", "true px"):
+        classes.add_column(column, justify="right")
+    for row in evaluation.scores.per_class:
+        kind = ("thing" if row.is_thing else "stuff") + ("" if row.scored else ", not scored")
+        numbers = map(percent, (row.iou, row.aq, row.pq, row.sq, row.rq))
+        classes.add_row(row.name, kind, *numbers, f"{row.truth_px:,}")
+    console.print(classes)
+    for note in notes(evaluation):
+        console.print(f"[yellow]note:[/] {note}")
+
+
+def headline_lines(headline: dict[str, float]) -> list[list[tuple[str, float]]]:
+    """Return the headline scores in lines of one family each: STQ or mIoU, PQ, VPQ."""
+    families = {"pq": "pq", "vpq": "vpq"}
+    lines: dict[str, list[tuple[str, float]]] = {}
+    for score, value in headline.items():
+        lines.setdefault(families.get(score.split("_")[0], "first"), []).append((score, value))
+    return list(lines.values())
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """Return what a reader of the numbers should know."""
+    found = []
+    if lost := missing_classes(evaluation):
+        names = ", ".join(evaluation.mapping.class_names[c] for c in lost)
+        found.append(f"no predicted class maps to {names}; these classes score 0")
+    if evaluation.scores.predicted_void_px:
+        pixels = f"{evaluation.scores.predicted_void_px:,}"
+        found.append(f"{pixels} labeled pixels are predicted void; SQ counts void as a class with IoU 0")
+    if evaluation.extra_frames:
+        found.append(f"{evaluation.extra_frames} predicted frames have no truth and were ignored")
+    if not evaluation.dataset.has_video_ids:
+        found.append("this dataset has single images; STQ and VPQ need video")
+    return found
+
+
+def _dataset(evaluation: Evaluation) -> dict[str, Any]:
+    dataset = evaluation.dataset
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "path": str(evaluation.request.truth),
+        "split": evaluation.request.split or "default",
+        "sequences": len(evaluation.jobs),
+        "frames": evaluation.frames,
+        "classes": [info.name for info in dataset.classes],
+        "things": sorted(dataset.things),
+        "scored": sorted(dataset.scored),
+        "void": dataset.void,
+        "rules": asdict(dataset.rules),
+    }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in row.items()}
