@@ -96,7 +96,8 @@ def undistort(rgb: NDArray[np.uint8], camera: CameraModel) -> tuple[NDArray[np.u
     if camera.distortion_model != "equidistant" and not any(camera.distortion):
         return rgb, replace(camera, distortion_model="none", distortion=())
     map_x, map_y, pinhole = undistortion_maps(camera)
-    return np.asarray(cv2.remap(rgb, map_x, map_y, cv2.INTER_LINEAR), dtype=np.uint8), pinhole
+    straight = cv2.remap(rgb, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(straight, dtype=np.uint8), pinhole
 
 
 @lru_cache(maxsize=8)
@@ -124,7 +125,7 @@ def pinhole_of(camera: CameraModel) -> CameraModel:
         k = (fx * zoom, skew * zoom, cx, 0.0, fy * zoom, cy, 0.0, 0.0, 1.0)
         candidate = CameraModel(camera.width, camera.height, k)
         seen = distort_points(unproject(border, candidate), camera)
-        inside = (seen >= -0.5) & (seen <= np.array([camera.width - 0.5, camera.height - 0.5]))
+        inside = (seen >= 0) & (seen <= np.array([camera.width - 1, camera.height - 1]))
         if not inside.all():
             break
         best = candidate
