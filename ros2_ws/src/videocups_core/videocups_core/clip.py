@@ -120,16 +120,25 @@ def read_clip_info(folder: Path) -> ClipInfo:
     path = folder / CLIP_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no clip: it has no {CLIP_FILE}; make clips with 'videocups ingest'")
-    raw: dict[str, Any] = json.loads(path.read_text())
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema_version {raw.get('schema_version')}, this program reads {SCHEMA_VERSION}")
-    camera = raw.pop("camera", None)
-    source = raw.pop("source", None)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"it has schema_version {version}, this program reads {SCHEMA_VERSION}")
+        return _info_from_json(raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be used: {error}; ingest the recording again") from error
+
+
+def _info_from_json(raw: dict[str, Any]) -> ClipInfo:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    if camera:
+    if fields.get("camera") is not None:
+        camera = fields["camera"]
         fields["camera"] = CameraModel(**{**camera, "k": tuple(camera["k"]), "distortion": tuple(camera["distortion"])})
-    if source:
-        fields["source"] = ClipSource(**source)
+    if fields.get("source") is not None:
+        fields["source"] = ClipSource(**fields["source"])
+    if not all(isinstance(stamp, int) for stamp in fields["stamps_ns"]):
+        raise ValueError("stamps_ns must be whole nanoseconds")
     return ClipInfo(**fields)
 
 
@@ -143,8 +152,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` through a temporary file, fsync and rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:  # a full disk must not leave halves behind
+        temporary.unlink(missing_ok=True)
