@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
 from videocups_core.panoptic.codecs import (
     CodecError,
     coco_ids_to_png,

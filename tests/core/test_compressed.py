@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from videocups_core.compressed import ImageFormatError, decode_checked, decode_compressed, encode_png
 
 RNG = np.random.default_rng(5)
@@ -131,7 +132,11 @@ def test_fuzz_raises_only_the_documented_error(blob, position, junk, format):
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]).flatmap(lambda head: st.binary(max_size=80).map(lambda tail: head + tail)))
+@given(
+    data=st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]).flatmap(
+        lambda head: st.binary(max_size=80).map(lambda tail: head + tail)
+    )
+)
 def test_fuzz_of_headers(data):
     with pytest.raises(ImageFormatError):
         decode_compressed(data, "jpeg")

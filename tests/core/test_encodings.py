@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from videocups_core.encodings import (
     ENCODINGS,
     ImageFormatError,
@@ -119,7 +120,8 @@ def test_rgb8_is_a_view_on_the_message():
 
 
 @pytest.mark.parametrize(
-    "wrap", [bytes, bytearray, memoryview, lambda data: array.array("B", data), lambda data: np.frombuffer(data, np.uint8)]
+    "wrap",
+    [bytes, bytearray, memoryview, lambda data: array.array("B", data), lambda data: np.frombuffer(data, np.uint8)],
 )
 def test_any_buffer_is_taken(wrap):
     step, data = BY_HAND["bgr8"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
 from videocups_core.panoptic.frames import check_frame, panoptic_from_maps
 from videocups_core.panoptic.regions import measure_regions, row_runs
 from videocups_core.types import ClassInfo, PanopticFrame, Segment

@@ -12,6 +12,7 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
+
 from videocups_core.panoptic.storage import PanopticClip, PanopticClipError, PanopticClipWriter, panoptic_from_maps
 from videocups_core.types import ClassInfo, PanopticFrame, Segment, SegmentState
 

@@ -138,7 +138,10 @@ class PanopticClip:
 
     def segments(self, index: int) -> tuple[Segment, ...]:
         """Return the rows of one frame without reading its image."""
-        return tuple(_segment_from_json(row) for row in self._row(index)["segments"])
+        try:
+            return tuple(_segment_from_json(row) for row in self._row(index)["segments"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PanopticClipError(f"a row of frame {index} in {self.folder} is damaged: {error}") from error
 
     def frame(self, index: int) -> PanopticFrame:
         """Read one frame; PanopticClipError where image and rows are damaged or disagree."""
