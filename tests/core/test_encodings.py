@@ -151,6 +151,17 @@ def test_encode_gives_the_bytes_written_by_hand(encoding):
         assert list(encode_image(rgb, encoding)) == [2, 1, 2, 1, 3, 2, 3, 2] * 2
 
 
+@pytest.mark.parametrize("encoding", YUV_RED)
+def test_encoded_yuv_bytes_written_by_hand(encoding):
+    red = np.broadcast_to(np.array([254, 0, 0], np.uint8), (2, 2, 3))
+    assert list(encode_image(red, encoding)) == YUV_RED[encoding][1]
+    halves = np.zeros((2, 4, 3), np.uint8)  # left pair black, right pair red: chroma stays in its pair
+    halves[:, 2:] = red
+    step = row_step(encoding, 4)
+    image = decode(encode_image(halves, encoding), encoding, 2, 4, step).astype(int)
+    assert np.abs(image - halves).max() <= 2
+
+
 def test_16_bit_byte_order_survives_the_round_trip():
     rgb = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     little, big = (encode_image(rgb, "bayer_rggb16", is_bigendian=order) for order in (False, True))

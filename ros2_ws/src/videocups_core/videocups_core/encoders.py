@@ -63,12 +63,10 @@ def _yuv422(luma_at: int) -> Encoder:
     """Interleave Y with alternating Cb, Cr; ``luma_at`` is 0 for YUYV and 1 for UYVY."""
 
     def encode(rgb: Rgb) -> NDArray[Any]:
-        luma, chroma = _luma_and_chroma(rgb)
-        pairs = (chroma[:, 0::2] + chroma[:, 1::2]) / 2
-        packed = np.empty((*rgb.shape[:2], 2), np.uint8)
-        packed[:, :, luma_at] = luma
-        packed[:, 0::2, 1 - luma_at] = _round(pairs[..., 0])
-        packed[:, 1::2, 1 - luma_at] = _round(pairs[..., 1])
+        height, width = rgb.shape[:2]
+        packed = np.empty((height, width, 2), np.uint8)
+        packed[:, :, luma_at] = _luma(rgb)
+        packed[:, :, 1 - luma_at] = _chroma(rgb, width // 2, height).reshape(height, width)
         return packed
 
     return encode
@@ -79,24 +77,21 @@ def _nv(first: int) -> Encoder:
 
     def encode(rgb: Rgb) -> NDArray[Any]:
         height, width = rgb.shape[:2]
-        luma, chroma = _luma_and_chroma(rgb)
-        cells = _round(chroma.reshape(height // 2, 2, width // 2, 2, 2).mean(axis=(1, 3)))
-        planes = np.empty((height * 3 // 2, width), np.uint8)
-        planes[:height] = luma
-        planes[height:, 0::2] = cells[..., first]
-        planes[height:, 1::2] = cells[..., 1 - first]
-        return planes
+        cells = _chroma(rgb, width // 2, height // 2)
+        cells = cells if first == 0 else cells[..., ::-1]
+        return np.concatenate([_luma(rgb), cells.reshape(height // 2, width)])
 
     return encode
 
 
-def _luma_and_chroma(rgb: Rgb) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    ycbcr = np.asarray(cv2.transform(rgb.astype(np.float32), _YCBCR_OF_RGB), dtype=np.float32)
-    return _round(ycbcr[..., 0]), ycbcr[..., 1:]
+def _luma(rgb: Rgb) -> NDArray[np.uint8]:
+    return np.asarray(cv2.transform(np.ascontiguousarray(rgb), _YCBCR_OF_RGB[:1]), dtype=np.uint8)
 
 
-def _round(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(values), dtype=np.uint8)
+def _chroma(rgb: Rgb, width: int, height: int) -> NDArray[np.uint8]:
+    """Return (height, width, 2) Cb, Cr of the mean colour of each cell of pixels."""
+    cells = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.transform(cells, _YCBCR_OF_RGB[1:]), dtype=np.uint8)
 
 
 _GRAY = _color(cv2.COLOR_RGB2GRAY)

@@ -46,10 +46,10 @@ class _Layout:
 
 
 def _convert(code: int) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
-    """Return a converter by OpenCV colour code; 16-bit input is cut to 8 bits afterwards."""
+    """Return a converter by OpenCV colour code; 16-bit input is cut to 8 bits first, while it has one channel."""
 
     def convert(raw: NDArray[Any]) -> NDArray[np.uint8]:
-        return _to_8_bit(np.asarray(cv2.cvtColor(np.ascontiguousarray(raw), code)))
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(_to_8_bit(raw)), code), dtype=np.uint8)
 
     return convert
 
