@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
 OK, FAILED, LOST = 0, 1, 3
 EXIT_HELP = "Exit status: 0 all well, 1 failed, 2 wrong usage, 3 done but some of the recording is damaged and lost."
@@ -40,7 +41,7 @@ def _bag_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_info(commands: Commands) -> None:

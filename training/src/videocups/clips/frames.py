@@ -62,8 +62,12 @@ class FrameSource(Protocol):
     unit: str
     skipped: Counter[str]
     broken: Counter[str]
-    damage: list[str]
     notes: list[str]
+
+    @property
+    def damage(self) -> list[str]:
+        """What could not be read so far."""
+        ...
 
     def frames(self) -> Iterator[SourceFrame]:
         """Yield the frames in the order they were recorded."""
