@@ -91,6 +91,7 @@ def _add_render(commands: Commands) -> None:
     command.add_argument("--frames", type=int, default=60, help="default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="another number, another street; default: %(default)s")
     command.add_argument("--size", default="512x256", metavar="WxH", help="image size in px; default: %(default)s")
+    command.add_argument("--fps", type=float, default=10.0, help="default: %(default)s")
     command.add_argument("--image", choices=("raw", "jpeg"), default="raw", help="default: %(default)s")
     command.add_argument("--encoding", default="rgb8", help="of raw images; default: %(default)s")
     command.add_argument("--quality", type=int, default=95, help="of JPEG images; default: %(default)s")
@@ -108,6 +109,7 @@ def _render(options: argparse.Namespace) -> int:
         frames=options.frames,
         seed=options.seed,
         size=options.size,
+        fps=options.fps,
         jpeg=options.image == "jpeg",
         encoding=options.encoding,
         quality=options.quality,

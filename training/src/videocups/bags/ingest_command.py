@@ -56,7 +56,7 @@ def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_cut_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--clip-length", default="10s", metavar="N|Ns", help="frames, or seconds with s; default: 10s")
     group.add_argument("--max-gap", type=float, metavar="S", help="a longer pause ends a clip; default: 0.5")
-    group.add_argument("--min-frames", type=int, default=2, metavar="N", help="drop shorter clips; default: 2")
+    group.add_argument("--min-frames", type=int, default=1, metavar="N", help="drop shorter clips; default: 1")
     group.add_argument("--rate", type=float, metavar="HZ", help="keep at most so many frames a second")
     group.add_argument(
         "--min-motion",

@@ -28,7 +28,7 @@ class CutConfig:
     # Frames whose grey values differ from the last kept frame by less than this on average (0..255) are left out.
     min_motion: float = 0.0
     # Shorter clips are thrown away.
-    min_frames: int = 2
+    min_frames: int = 1
     # Frames per second to keep; None keeps all.
     rate_hz: float | None = None
 

@@ -125,6 +125,10 @@ class _Run:
         self.report.skipped.update(self.source.skipped)
         self.report.broken.update(self.source.broken)
         self.report.damage = list(self.source.damage)
+        if 1 < self.report.frames < 2 * len(self.report.clips):
+            self.report.notes.append(
+                f"most clips have one frame: stamps lie more than {self.cut.gap_ns / 1e9:g} s apart; raise --max-gap"
+            )
         return self.report
 
     def _cause(self, error: str) -> str:
