@@ -61,6 +61,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--save-mapping", type=Path, metavar="FILE", help="write the mapping that was used")
     add("--format", default="auto", choices=("auto", "clip", "coco", "step"), help="format of the prediction")
     add("--resize", action="store_true", help="resize predictions (nearest) to the size of the truth")
+    add("--stability", action="store_true", help="measure flicker of static pixels too (needs the images; slower)")
     add("--workers", type=_count, metavar="N", help="processes (default: as many as pay)")
     add("--json", type=Path, metavar="FILE", help="write all results")
     add("--html", type=Path, metavar="FILE", help="write a page with tables, bars and pictures")
@@ -81,6 +82,7 @@ def to_request(options: argparse.Namespace) -> Request:
         mapping=options.mapping,
         prediction_format=options.format,
         resize=options.resize,
+        stability=options.stability,
         workers=options.workers,
     )
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from videocups.evaluate.class_mapping import ClassMapping
 from videocups.evaluate.datasets import Dataset, Frame, Sequence, resize_nearest
+from videocups.evaluate.diagnostics import TrackingAccumulator
 from videocups.evaluate.overlaps import PairCounts, count_pairs
 from videocups.evaluate.pq import PqAccumulator
 from videocups.evaluate.predictions import Predictions
@@ -64,6 +65,7 @@ class SequenceScores:
     stq: StqAccumulator
     pq: PqAccumulator
     vpq: VpqAccumulator
+    tracking: TrackingAccumulator
     agreement: list[float] = field(default_factory=list)
 
 
@@ -103,10 +105,16 @@ def score_counts(
 ) -> SequenceScores:
     """Second pass: map the predicted classes of one sequence and feed every metric."""
     space = (things, num_classes, mapping.void)
-    scores = SequenceScores(counts.key, StqAccumulator(*space), PqAccumulator(*space), VpqAccumulator(*space, windows))
+    scores = SequenceScores(
+        counts.key,
+        StqAccumulator(*space),
+        PqAccumulator(*space),
+        VpqAccumulator(*space, windows),
+        TrackingAccumulator(*space),
+    )
     for pairs in read_scratch(counts.scratch):
         mapped = without_stuff_ids(mapping.apply_pairs(pairs), things)
-        for accumulator in (scores.stq, scores.pq, scores.vpq):
+        for accumulator in (scores.stq, scores.pq, scores.vpq, scores.tracking):
             accumulator.update_pairs(counts.key, mapped)
         scores.agreement.append(agreement(mapped, mapping.void))
     return scores

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from videocups.evaluate.diagnostics import ClassRow
 from videocups.evaluate.pictures import Panel, panels
 from videocups.evaluate.report_style import STYLE
-from videocups.evaluate.results import headline_lines, label, notes, percent, to_json
+from videocups.evaluate.results import diagnostic_lines, headline_lines, label, notes, percent, to_json
 from videocups.evaluate.run import Evaluation
-from videocups.evaluate.scores import ClassScores, SequenceRow
+from videocups.evaluate.scores import SequenceRow
 from videocups_core.clip import write_atomically
 from videocups_core.types import ClassInfo
 
@@ -37,6 +38,7 @@ def to_html(evaluation: Evaluation) -> str:
         _classes(evaluation),
         _confusion(evaluation),
         _matching(evaluation),
+        _diagnostics(evaluation),
         _sequences(evaluation),
         _worst(evaluation),
         _footer(evaluation),
@@ -84,9 +86,9 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _classes(evaluation: Evaluation) -> str:
     columns = ["IoU", "AQ", "PQ"] if evaluation.dataset.has_video_ids else ["IoU", "PQ"]
-    color = {info.class_id: info for info in evaluation.dataset.classes}
-    rows = sorted(evaluation.scores.per_class, key=lambda row: (-row.is_thing, -row.truth_px))
-    body = "".join(_class_row(row, color[row.class_id], columns) for row in rows)
+    color, scored = {info.class_id: info for info in evaluation.dataset.classes}, evaluation.dataset.scored
+    rows = sorted(evaluation.scores.per_class, key=lambda row: (-row.is_thing, -row.true_px))
+    body = "".join(_class_row(row, color[row.class_id], columns, scored=row.class_id in scored) for row in rows)
     head = "".join(f"<th>{name}</th>" for name in ("class", "", *columns))
     head += "".join(f'<th class="num">{name}</th>' for name in ("SQ", "RQ", "true px"))
     return _section(
@@ -97,14 +99,14 @@ def _classes(evaluation: Evaluation) -> str:
     )
 
 
-def _class_row(row: ClassScores, info: ClassInfo, columns: list[str]) -> str:
+def _class_row(row: ClassRow, info: ClassInfo, columns: list[str], *, scored: bool) -> str:
     values = {"IoU": row.iou, "AQ": row.aq, "PQ": row.pq}
     bars = "".join(f"<td>{_bar(values[name], _HUES[name])}</td>" for name in columns)
-    kind = ("thing" if row.is_thing else "stuff") + ("" if row.scored else ", not scored")
+    kind = ("thing" if row.is_thing else "stuff") + ("" if scored else ", not scored")
     return (
-        f"<tr{'' if row.scored else ' class=unscored'}><td>{_swatch(info)}{escape(row.name)}</td>"
+        f"<tr{'' if scored else ' class=unscored'}><td>{_swatch(info)}{escape(row.name)}</td>"
         f'<td><span class="tag">{kind}</span></td>{bars}<td class="num">{percent(row.sq)}</td>'
-        f'<td class="num">{percent(row.rq)}</td><td class="num">{row.truth_px:,}</td></tr>'
+        f'<td class="num">{percent(row.rq)}</td><td class="num">{row.true_px:,}</td></tr>'
     )
 
 
@@ -167,6 +169,18 @@ def _matching(evaluation: Evaluation) -> str:
         "shared pixels, things and stuff apart; overlap: left over, to the class it overlaps most.",
         f'<table><thead><tr>{head}<th class="num">labeled px</th></tr></thead><tbody>{"".join(rows)}</tbody></table>',
     )
+
+
+def _diagnostics(evaluation: Evaluation) -> str:
+    lines = diagnostic_lines(evaluation)
+    if not lines:
+        return ""
+    cells = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in lines)
+    lead = (
+        "In a frame an object is followed by the predicted object with IoU above 0.5. Mostly followed: in 80 % of its "
+        "frames or more; mostly lost: in less than 20 %."
+    )
+    return f'<h2>Diagnostics</h2><p class="soft small">{escape(lead)}</p><div class="family">{cells}</div>'
 
 
 def _ranked(evaluation: Evaluation) -> list[SequenceRow]:

@@ -67,7 +67,10 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "mapping": mapping_to_json(evaluation),
         "scores": _finite(scores.headline),
         "predicted_void_px": scores.predicted_void_px,
-        "per_class": [_finite(asdict(row)) for row in scores.per_class],
+        "diagnostics": diagnostics(evaluation),
+        "per_class": [
+            _finite({**asdict(row), "scored": row.class_id in evaluation.dataset.scored}) for row in scores.per_class
+        ],
         "per_sequence": [_finite(asdict(row)) for row in scores.per_sequence],
         "confusion": {
             "rows": "true class, last = void",
@@ -103,10 +106,40 @@ def mapping_to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def diagnostics(evaluation: Evaluation) -> dict[str, Any]:
+    """Return identity switches, broken tracks and flicker, as far as they were measured."""
+    found: dict[str, Any] = {}
+    if evaluation.scores.tracking is not None:
+        found["tracking"] = asdict(evaluation.scores.tracking)
+    if evaluation.stability is not None:
+        found["stability"] = {**asdict(evaluation.stability), "change_rate": evaluation.stability.change_rate}
+    return found
+
+
+def diagnostic_lines(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return the diagnostics as (name, value) for people."""
+    lines = []
+    if (t := evaluation.scores.tracking) is not None and t.tubes:
+        followed = percent(t.tracked_frames / t.visible_frames)
+        lines = [
+            ("true objects", f"{t.tubes:,}"),
+            ("followed, % of their frames", followed),
+            ("id switches", f"{t.id_switches:,}"),
+            ("broken tracks", f"{t.fragmentations:,}"),
+            ("mostly followed", f"{t.mostly_tracked:,}"),
+            ("mostly lost", f"{t.mostly_lost:,}"),
+        ]
+    if evaluation.stability is not None:
+        rate = evaluation.stability.change_rate
+        lines.append(("static pixels that change class, % a frame", f"{100 * rate:.2f}"))
+    return lines
+
+
 def missing_classes(evaluation: Evaluation) -> list[int]:
     """Return the scored classes that occur in the truth and that no predicted class maps to."""
     rows = evaluation.scores.per_class
-    return [r.class_id for r in rows if r.scored and r.truth_px and r.class_id in evaluation.mapping.unmatched_classes]
+    candidates = evaluation.dataset.scored & set(evaluation.mapping.unmatched_classes)
+    return [row.class_id for row in rows if row.class_id in candidates and row.true_px]
 
 
 def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
@@ -123,11 +156,16 @@ def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
     classes.add_column("kind")
     for column in ("IoU", "AQ", "PQ", "SQ", "RQ", "true px"):
         classes.add_column(column, justify="right")
+    scored = evaluation.dataset.scored
     for row in evaluation.scores.per_class:
-        kind = ("thing" if row.is_thing else "stuff") + ("" if row.scored else ", not scored")
+        kind = ("thing" if row.is_thing else "stuff") + (
+            "" if row.class_id in evaluation.dataset.scored else ", not scored"
+        )
         numbers = map(percent, (row.iou, row.aq, row.pq, row.sq, row.rq))
-        classes.add_row(row.name, kind, *numbers, f"{row.truth_px:,}")
+        classes.add_row(row.name, kind, *numbers, f"{row.true_px:,}")
     console.print(classes)
+    if lines := diagnostic_lines(evaluation):
+        console.print("  " + "   ".join(f"{name} [bold]{value}[/]" for name, value in lines))
     for note in notes(evaluation):
         console.print(f"[yellow]note:[/] {note}")
 
@@ -151,7 +189,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         pixels = f"{evaluation.scores.predicted_void_px:,}"
         found.append(f"{pixels} labeled pixels are predicted void; SQ counts void as a class with IoU 0")
     if evaluation.extra_frames:
-        found.append(f"{evaluation.extra_frames} predicted frames have no truth and were ignored")
+        found.append(f"{evaluation.extra_frames} predicted frames have no truth here and were ignored")
     if not evaluation.dataset.has_video_ids:
         found.append("this dataset has single images; STQ and VPQ need video")
     return found

@@ -12,6 +12,7 @@ from videocups.evaluate.choose_mapping import AUTO, choose_mapping
 from videocups.evaluate.class_mapping import ClassMapping
 from videocups.evaluate.counting import Job, SequenceCounts, counting_jobs, run_jobs, score_counts
 from videocups.evaluate.datasets import TableDataset, open_dataset
+from videocups.evaluate.diagnostics import Stability
 from videocups.evaluate.predictions import Predictions, open_predictions
 from videocups.evaluate.scores import ScoreTable, Totals
 from videocups.progress import Progress
@@ -34,6 +35,7 @@ class Request:
     mapping: str = AUTO
     prediction_format: str = "auto"
     resize: bool = False
+    stability: bool = False
     workers: int | None = None
 
 
@@ -49,6 +51,7 @@ class Evaluation:
     jobs: dict[str, Job]
     frames: int
     extra_frames: int
+    stability: Stability | None = None
 
 
 def evaluate_predictions(request: Request) -> Evaluation:
@@ -71,6 +74,7 @@ def evaluate_predictions(request: Request) -> Evaluation:
             for _, part_scores in run_jobs(scoring, workers):
                 totals.add(part_scores)
                 progress.advance()
+    stability = _stability(jobs, mapping, workers) if request.stability else None
     return Evaluation(
         request=request,
         dataset=dataset,
@@ -80,6 +84,7 @@ def evaluate_predictions(request: Request) -> Evaluation:
         jobs={job.sequence.key: job for job in jobs},
         frames=frames,
         extra_frames=predictions.count() - frames,
+        stability=stability,
     )
 
 
@@ -124,6 +129,20 @@ def _class_id(dataset: TableDataset, text: str) -> int:
         return int(text)
     names = ", ".join(info.name for info in dataset.classes)
     raise ValueError(f"--things {text!r} is no class of {dataset.name}; classes are {names}")
+
+
+def _stability(jobs: list[Job], mapping: ClassMapping, workers: int) -> Stability:
+    from videocups.evaluate.stability import sequence_stability
+
+    total = Stability()
+    calls = {job.sequence.key: partial(sequence_stability, job, mapping) for job in jobs}
+    with Progress("follow pixels", total=len(jobs), unit="sequences") as progress:
+        for _, part in run_jobs(calls, workers):
+            total += part
+            progress.advance()
+    if not total.followed_px:
+        raise ValueError("--stability needs the camera images beside the labels, at the places docs/evaluate.md names")
+    return total
 
 
 def _count(jobs: list[Job], scratch: Path, workers: int, frames: int) -> list[SequenceCounts]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, nan, sqrt
 
 import numpy as np
@@ -11,25 +11,10 @@ from numpy.typing import NDArray
 
 from videocups.evaluate.counting import SequenceScores
 from videocups.evaluate.datasets import Dataset
+from videocups.evaluate.diagnostics import ClassRow, TrackingAccumulator, TrackingDiagnostics, class_table
 from videocups.evaluate.pq import PqAccumulator, PqResult
 from videocups.evaluate.stq import StqAccumulator, StqResult
 from videocups.evaluate.vpq import VpqAccumulator
-
-
-@dataclass(frozen=True)
-class ClassScores:
-    """Scores of one class, NaN where it does not occur. ``truth_px``: labeled pixels."""
-
-    class_id: int
-    name: str
-    is_thing: bool
-    scored: bool
-    iou: float
-    aq: float
-    pq: float
-    sq: float
-    rq: float
-    truth_px: int
 
 
 @dataclass(frozen=True)
@@ -51,13 +36,15 @@ class ScoreTable:
     """Everything an evaluation says in numbers, 0 to 1.
 
     ``headline``: name -> value, in the order they are shown. ``confusion``: rows true, columns predicted, last = void.
+    ``tracking``: None for single images.
     """
 
     headline: dict[str, float]
-    per_class: tuple[ClassScores, ...]
+    per_class: tuple[ClassRow, ...]
     per_sequence: tuple[SequenceRow, ...]
     confusion: NDArray[np.int64]
     predicted_void_px: int
+    tracking: TrackingDiagnostics | None
 
 
 class Totals:
@@ -68,6 +55,7 @@ class Totals:
         self._dataset = dataset
         self._stq, self._pq = StqAccumulator(*space), PqAccumulator(*space)
         self._vpq = VpqAccumulator(*space, dataset.vpq_windows)
+        self._tracking = TrackingAccumulator(*space)
         self._agreement: dict[str, list[float]] = {}
 
     def add(self, scores: SequenceScores) -> None:
@@ -75,6 +63,7 @@ class Totals:
         self._stq.merge(scores.stq)
         self._pq.merge(scores.pq)
         self._vpq.merge(scores.vpq)
+        self._tracking.merge(scores.tracking)
         self._agreement[scores.key] = scores.agreement
 
     def table(self) -> ScoreTable:
@@ -85,29 +74,24 @@ class Totals:
         headline |= pq_means(pq, dataset)
         if dataset.has_video_ids:
             headline |= self._vpq_means()
-        return ScoreTable(headline, self._classes(stq, pq), self._sequences(), stq.confusion, stq.predicted_void_px)
+        return ScoreTable(
+            headline=headline,
+            per_class=self._classes(stq, pq),
+            per_sequence=self._sequences(),
+            confusion=stq.confusion,
+            predicted_void_px=stq.predicted_void_px,
+            tracking=self._tracking.result() if dataset.has_video_ids else None,
+        )
 
     def _vpq_means(self) -> dict[str, float]:
         windows = {k: pq_means(result, self._dataset)["pq"] for k, result in self._vpq.result().per_window.items()}
         mean = fsum(windows.values()) / len(windows)
         return {"vpq": mean} | {f"vpq_{k}": value for k, value in windows.items()}
 
-    def _classes(self, stq: StqResult, pq: PqResult) -> tuple[ClassScores, ...]:
-        return tuple(
-            ClassScores(
-                class_id=info.class_id,
-                name=info.name,
-                is_thing=info.class_id in self._dataset.things,
-                scored=info.class_id in self._dataset.scored,
-                iou=float(stq.iou_per_class[info.class_id]),
-                aq=float(stq.aq_per_class[info.class_id]) if self._dataset.has_video_ids else nan,
-                pq=pq.per_class[info.class_id].pq,
-                sq=pq.per_class[info.class_id].sq,
-                rq=pq.per_class[info.class_id].rq,
-                truth_px=int(stq.confusion[info.class_id].sum()),
-            )
-            for info in self._dataset.classes
-        )
+    def _classes(self, stq: StqResult, pq: PqResult) -> tuple[ClassRow, ...]:
+        names = [info.name for info in self._dataset.classes]
+        rows = class_table(stq, self._stq.space, names, pq)
+        return tuple(row if self._dataset.has_video_ids else replace(row, aq=nan) for row in rows)
 
     def _sequences(self) -> tuple[SequenceRow, ...]:
         rows = []
