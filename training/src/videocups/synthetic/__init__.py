@@ -1,0 +1,17 @@
+"""A rendered street world with exact ground truth."""
+
+from videocups.synthetic.classes import CLASSES, WorldClass
+from videocups.synthetic.config import FIRST_HELD_SEED, SCENARIOS, SETTINGS, WorldConfig
+from videocups.synthetic.world import World, WorldFrame, iter_frames
+
+__all__ = [
+    "CLASSES",
+    "FIRST_HELD_SEED",
+    "SCENARIOS",
+    "SETTINGS",
+    "World",
+    "WorldClass",
+    "WorldConfig",
+    "WorldFrame",
+    "iter_frames",
+]
