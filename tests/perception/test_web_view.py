@@ -1,0 +1,190 @@
+"""The browser view: what the page is told is what the node said; nobody looking costs nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import struct
+import threading
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
+
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.serialization import deserialize_message  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from videocups_core.standin import standin_classes  # noqa: E402
+from videocups_perception.message_definitions import full_definition  # noqa: E402
+from videocups_perception.web_view import WebView  # noqa: E402
+
+from tests.perception.chromium import Browser, find_chromium  # noqa: E402
+from tests.perception.websocket import WebSocket  # noqa: E402
+
+
+@pytest.fixture
+def view(make_rig, spinner):
+    """A running node and a view of it on free ports."""
+    rig = make_rig()
+    rig.listen_to_results()
+    settings = {"http_port": 0, "foxglove_port": 0}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    web = spinner(lambda context: WebView(context=context, parameter_overrides=overrides)).node
+    rig.start()
+    yield rig, web
+    web.stop_work()
+
+
+def feed(rig, stop):
+    """Send the world's frames at about 20 Hz until told to stop."""
+    index = 0
+    while not stop.wait(0.05):
+        rig.send(rig.image(index))
+        index += 1
+
+
+@pytest.fixture
+def fed_view(view):
+    rig, web = view
+    stop = threading.Event()
+    sender = threading.Thread(target=feed, args=(rig, stop))
+    sender.start()
+    yield rig, web
+    stop.set()
+    sender.join()
+
+
+@contextmanager
+def viewer(web):
+    """Watch the page's event stream; gives an iterator of states."""
+    connection = http.client.HTTPConnection("127.0.0.1", web._page.port, timeout=10)
+    connection.request("GET", "/events")
+    response = connection.getresponse()
+    assert response.headers["Content-Type"] == "text/event-stream"
+    try:
+        yield (json.loads(line[6:]) for line in response if line.startswith(b"data: "))
+    finally:
+        response.close()
+        connection.close()
+
+
+def get(web, path):
+    """Return status and body of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", web._page.port, timeout=10)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def test_the_page_is_told_what_the_node_said(view):
+    rig, web = view
+    with viewer(web) as states:
+        rig.wait(lambda: rig.node.count_subscribers("/vps/panoptic/segments") > 1)
+        rig.wait(lambda: web._names)  # the latched labels have arrived
+        told = []
+        for index in range(5):
+            said, _ = rig.exchange(rig.image(index))
+            told.append((said, next(state for state in states if state.get("frame") == said.frame_index)))
+    names = {info.class_id: info.name for info in standin_classes()}
+    for said, state in told:
+        things = {str(segment.track_id): segment for segment in said.segments if segment.is_thing}
+        rows = {row["track"]: row for row in state["tracks"]}
+        assert rows.keys() == things.keys()
+        assert things
+        for track, segment in things.items():
+            row = rows[track]
+            assert (row["class"], row["area_px"], row["age"]) == (names[segment.class_id], segment.area_px, segment.age)
+        assert state["size"] == [said.width, said.height]
+        assert 0 < state["latency_ms"] < 5000
+
+
+def test_nobody_looking_costs_nothing(view):
+    rig, web = view
+    assert rig.node.count_subscribers("/vps/overlay/image") == 0
+    with viewer(web):
+        rig.wait(lambda: rig.node.count_subscribers("/vps/overlay/image") == 1)
+    rig.wait(lambda: rig.node.count_subscribers("/vps/overlay/image") == 0)
+
+
+def test_the_picture_is_the_overlay(fed_view):
+    rig, web = fed_view
+    rig.listen("/vps/overlay/image", Image)
+    with viewer(web):
+        rig.wait(lambda: web._picture.after(0, 0.0)[1] is not None)
+        rig.wait(lambda: rig.received["/vps/overlay/image"])
+        _, jpeg = get(web, "/overlay.jpg")
+    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    overlays = [
+        np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+        for _, message in list(rig.received["/vps/overlay/image"])
+    ]
+    assert min(np.abs(overlay.astype(int) - picture).mean() for overlay in overlays) < 4  # grey levels lost to JPEG
+
+
+def test_only_the_pages_own_files_are_served(view):
+    _, web = view
+    paths = ("/", "/view.css", "/view.js", "/../package.xml", "/nothing", "/overlay.jpg")
+    assert [get(web, path)[0] for path in paths] == [200, 200, 200, 404, 404, 404]
+
+
+def test_foxglove_gets_the_messages_unchanged(view):
+    rig, web = view
+    client = WebSocket(web._relay.port, "foxglove.sdk.v1")
+    channels = {}
+    while "/vps/panoptic/image" not in channels:
+        message = client.receive()
+        if isinstance(message, dict) and message["op"] == "advertise":
+            channels |= {channel["topic"]: channel for channel in message["channels"]}
+    channel = channels["/vps/panoptic/image"]
+    assert (channel["encoding"], channel["schemaName"]) == ("cdr", "sensor_msgs/msg/Image")
+    assert channel["schema"] == full_definition("sensor_msgs/msg/Image")
+    client.send_json({"op": "subscribe", "subscriptions": [{"id": 7, "channelId": channel["id"]}]})
+    rig.wait(lambda: rig.node.count_subscribers("/vps/panoptic/image") == 2)
+    _, panoptic = rig.exchange(rig.image(0))
+    while not isinstance(relayed := client.receive(), bytes):
+        pass
+    client.close()
+    opcode, subscription, _ = struct.unpack("<BIQ", relayed[:13])
+    assert (opcode, subscription) == (1, 7)
+    assert deserialize_message(relayed[13:], Image) == panoptic  # CDR padding may hold anything
+
+
+def test_a_taken_port_is_named_with_its_remedy(view, spinner):
+    _, web = view
+    overrides = [Parameter("http_port", value=web._page.port), Parameter("foxglove_port", value=-1)]
+    with pytest.raises(OSError, match=r"cannot serve the web page at 127\.0\.0\.1:\d+ .*http_port"):
+        spinner(lambda context: WebView(context=context, parameter_overrides=overrides))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium: apt install chromium")
+def test_the_page_in_a_browser(fed_view, tmp_path):
+    rig, web = fed_view
+    browser = Browser(find_chromium(), tmp_path / "profile")
+    try:
+        browser.open(f"http://127.0.0.1:{web._page.port}/")
+        browser.wait("document.getElementById('status').textContent === 'live'")
+        assert browser.wait("document.getElementById('overlay').naturalWidth") == rig.world.image_rgb(0).shape[1]
+        rows = browser.wait("[...document.querySelectorAll('#track-rows tr')].map(row => row.cells[2].textContent)")
+        assert set(rows) <= {info.name for info in standin_classes() if info.is_thing}
+        browser.wait("Number(document.getElementById('rate').textContent) > 5")
+        assert browser.wait("document.querySelectorAll('#diagnostic-rows details').length") >= 2
+        browser.screenshot(tmp_path / "page.png")
+        rig.on_node(rig.node.trigger_deactivate)
+        browser.wait("document.getElementById('status').textContent.startsWith('silent')")
+    finally:
+        browser.close()
+
+
+def test_definitions_parse_back_to_every_type_once():
+    get_types = pytest.importorskip("rosbags.typesys").get_types_from_msg
+    parsed = get_types(full_definition("videocups_msgs/msg/PanopticFrame"), "videocups_msgs/msg/PanopticFrame")
+    assert sorted(parsed) == [
+        "builtin_interfaces/msg/Time", "sensor_msgs/msg/RegionOfInterest", "std_msgs/msg/Header",
+        "videocups_msgs/msg/PanopticFrame", "videocups_msgs/msg/PanopticSegment",
+    ]  # fmt: skip
