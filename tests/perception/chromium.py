@@ -1,4 +1,4 @@
-"""Headless Chromium driven over its debugging pipe: JSON messages, each ended by a zero byte, on two file descriptors."""
+"""Headless Chromium driven over its debugging pipe: JSON messages, each ended by a zero byte, on descriptors 3 and 4."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,860"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1400,860",
+]
 
 
 def find_chromium() -> str | None:

@@ -18,12 +18,12 @@ rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.serialization import deserialize_message  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
+from tests.perception.chromium import Browser, find_chromium  # noqa: E402
+from tests.perception.websocket import WebSocket  # noqa: E402
+
 from videocups_core.standin import standin_classes  # noqa: E402
 from videocups_perception.message_definitions import full_definition  # noqa: E402
 from videocups_perception.web_view import WebView  # noqa: E402
-
-from tests.perception.chromium import Browser, find_chromium  # noqa: E402
-from tests.perception.websocket import WebSocket  # noqa: E402
 
 
 @pytest.fixture
