@@ -87,6 +87,13 @@ def test_every_flipped_byte_of_a_png_is_refused():
             decode_checked(bytes(broken))
 
 
+def test_a_damaged_chunk_is_found_before_the_decoder_sees_it():
+    broken = bytearray(PNG)
+    broken[PNG.index(b"IDAT") + 40] ^= 1
+    with pytest.raises(ImageFormatError, match="wrong checksum"):
+        decode_checked(bytes(broken))
+
+
 def test_a_huge_size_is_refused_before_memory_is_asked_for():
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0)
     chunks = b"".join(

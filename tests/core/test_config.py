@@ -179,6 +179,7 @@ def test_the_hash_is_of_the_resolved_content():
     # from sha256sum: {"first":0,"last":10}
     assert config_hash(Window()) == "69a77af2a5727a77348eb614db7097b29b1c224f4a90cf518b1c201d5759e5e4"
     assert config_hash(from_mapping(Train, {"flip": True, "lr": 1})) == config_hash(from_mapping(Train, {"lr": 1.0}))
+    assert config_hash(Train(weights={"a": 1.0, "b": 2.0})) == config_hash(Train(weights={"b": 2.0, "a": 1.0}))
     assert config_hash(Train()) != config_hash(Train(steps=4001))
     assert config_hash(Train()) != config_hash(Train(backbone=Backbone(depth=50)))
 
