@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -82,3 +83,19 @@ def to_image(label_map: NDArray[np.uint8], placement: Placement) -> NDArray[np.u
         return label_map
     size = (placement.image_hw[1], placement.image_hw[0])
     return np.asarray(cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+
+
+@lru_cache(maxsize=8)
+def repetitions(placement: Placement) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How often ``to_image`` repeats each content row and each content column; 0 where it leaves one out."""
+    rows, columns = (
+        _repeats(source, target) for source, target in zip(placement.content_hw, placement.image_hw, strict=True)
+    )
+    return rows, columns
+
+
+def _repeats(source: int, target: int) -> NDArray[np.int64]:
+    # The resize is asked itself, so that its rounding cannot be guessed wrong.
+    ramp = np.arange(source, dtype=np.float32)[None]
+    taken = cv2.resize(ramp, (target, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0]
+    return np.bincount(taken.astype(np.int64), minlength=source)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.base import Engine, RawOutputs
+from videocups_core.panoptic.extents import measure_labels
 from videocups_core.panoptic.merge import MergeConfig, Merged, MergeTable, merge_panoptic
-from videocups_core.panoptic.regions import measure_regions
-from videocups_core.preprocess import Placement, place, to_image, to_network
+from videocups_core.preprocess import Placement, place, repetitions, to_image, to_network
 from videocups_core.tracking import AbsentTrack, Tracked, Tracker, TrackerConfig
 from videocups_core.tracking.track import stuff_segment_id
 from videocups_core.types import PanopticFrame, Segment
@@ -128,12 +128,11 @@ class Stream:
         merged = merge_panoptic(raw, self._table, self._merge_config, placement.network_hw, placement.content_hw)
         tracked, absent = self.tracker.update(merged)
         labels = to_image(merged.labels, placement)
-        things = _thing_segments(merged, tracked)
-        found = [*self._stuff_segments(), *things]
+        found = [*self._stuff_segments(), *_thing_segments(merged, tracked)]
         frame = PanopticFrame(
             stamp_ns=stamp_ns,
             segment_ids=_paint(labels, found),
-            segments=(*_measured(labels, found, len(things)), *map(_absent_segment, absent)),
+            segments=(*_measured(merged.labels, placement, found), *map(_absent_segment, absent)),
             frame_index=self.frame_index,
             track_epoch=self.tracker.epoch,
         )
@@ -160,19 +159,14 @@ def _paint(labels: NDArray[np.uint8], found: list[Segment]) -> NDArray[np.uint16
     return np.asarray(cv2.LUT(labels, table), dtype=np.uint16)
 
 
-def _measured(labels: NDArray[np.uint8], found: list[Segment], things: int) -> list[Segment]:
+def _measured(labels: NDArray[np.uint8], placement: Placement, found: list[Segment]) -> list[Segment]:
     """Fill in areas and boxes; stuff without a pixel gets no row, a thing lost to the resize keeps an empty one."""
-    regions = measure_regions(labels)
-    boxes = regions.boxes_xywh.tolist()
-    measure = dict(zip(regions.ids.tolist(), zip(regions.areas_px.tolist(), boxes, strict=True), strict=True))
-    segments = []
-    for label, segment in enumerate(found, start=1):
-        if label in measure:
-            area_px, (x, y, width, height) = measure[label]
-            segments.append(replace(segment, area_px=area_px, bbox_xywh=(x, y, width, height)))
-        elif label > len(found) - things:
-            segments.append(segment)
-    return segments
+    areas, boxes = (values.tolist() for values in measure_labels(labels, *repetitions(placement)))
+    return [
+        replace(segment, area_px=areas[label], bbox_xywh=tuple(boxes[label]))
+        for label, segment in enumerate(found, start=1)
+        if areas[label] or segment.is_thing
+    ]
 
 
 def _absent_segment(track: AbsentTrack) -> Segment:
