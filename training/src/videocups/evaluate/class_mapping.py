@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from videocups.evaluate.overlaps import PairCounts
-from videocups_core.clip import write_atomically
 from videocups_core.types import VOID_CLASS
 
 METHODS = ("hungarian", "overlap", "identity", "manual", "none")
@@ -143,6 +142,8 @@ class ClassMapping:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, atomically."""
+        from videocups_core.clip import write_atomically  # brings in OpenCV, which scoring does not need
+
         text = json.dumps({"format": _FORMAT, **self._content(), "fingerprint": self.fingerprint}, indent=1)
         write_atomically(Path(path), (text + "\n").encode())
 

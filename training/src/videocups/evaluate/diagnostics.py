@@ -23,7 +23,8 @@ class TrackingDiagnostics:
     In each frame a true thing is *tracked* by the predicted thing, of any thing class, whose IoU with it is > 0.5
     (void and crowd pixels left out); at most one can be. ``id_switches``: a tube is tracked by another
     (class, id) than when it was last tracked. ``fragmentations``: a tube is tracked again after frames in which it was
-    visible and not tracked. ``mostly_tracked`` / ``mostly_lost``: tracked in at least 80 % / less than 20 % of its frames.
+    visible and not tracked. ``mostly_tracked``, ``mostly_lost``: tracked in at least 80 %, in less than 20 % of its
+    frames.
     """
 
     tubes: int = 0
@@ -144,8 +145,8 @@ def class_stability(
 ) -> Stability:
     """Follow every pixel along the flow and compare its class now with the class at the nearest pixel it lands on.
 
-    ``class_now``, ``class_next``: (H, W). ``flow_fw_px``: (H, W, 2), x then y, from now to next. ``visible``: (H, W), the
-    pixels to judge: not occluded and, for the flicker of a still world, static. Pixels that leave the picture or
+    ``class_now``, ``class_next``: (H, W). ``flow_fw_px``: (H, W, 2), x then y, from now to next. ``visible``: (H, W),
+    the pixels to judge: not occluded and, for the flicker of a still world, static. Pixels that leave the picture or
     whose flow is not finite are left out. Void is a class like any other here: becoming void is a change.
     """
     shape = class_now.shape

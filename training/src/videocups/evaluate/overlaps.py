@@ -15,6 +15,8 @@ Pair = tuple[int, int, int, int]
 PairCounts = dict[Pair, int]
 """Pixels per pair: everything the metrics need to know about a frame, a video or a data set."""
 
+# Widths that the counting is compiled for, on first use: each pair of them takes a second or two, once.
+_CLASS_BYTES, _ID_BYTES = (1, 4, 8), (2, 4, 8)
 MAP_NAMES = ("pred_class", "pred_id", "true_class", "true_id")
 
 
@@ -29,8 +31,8 @@ def count_pairs(frame: Frame) -> PairCounts:
     # Imported late: loading numba takes longer than a command may take to print its help.
     from videocups.evaluate.run_table import count_runs
 
-    pred_class, true_class = alike_unsigned(maps[0], maps[2])
-    pred_id, true_id = alike_unsigned(maps[1], maps[3])
+    pred_class, true_class = alike_unsigned(maps[0], maps[2], _CLASS_BYTES)
+    pred_id, true_id = alike_unsigned(maps[1], maps[3], _ID_BYTES)
     keys, pixels = count_runs(pred_class, pred_id, true_class, true_id)
     for column, values, name in zip(keys.T, maps, MAP_NAMES, strict=True):
         # A negative number read as unsigned is larger than any positive one of its type.
@@ -70,10 +72,14 @@ def checked_maps(frame: Frame) -> list[NDArray[Any]]:
     return [values.reshape(-1) for values in maps]
 
 
-def alike_unsigned(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both maps as unsigned integers of the wider width, negative ones as huge values; mostly without a copy."""
-    width = max(first.itemsize, second.itemsize)
-    unsigned = np.dtype(f"u{width}")
-    # Widening to the signed type of the same kind first keeps negative values recognisable.
-    alike = [m.astype(np.dtype(f"{m.dtype.kind}{width}"), copy=False).view(unsigned) for m in (first, second)]
+def alike_unsigned(
+    first: NDArray[Any], second: NDArray[Any], widths: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both maps as unsigned integers of the narrowest of ``widths`` (bytes) that holds them.
+
+    Negative values come out larger than any positive one of their type. Mostly nothing is copied.
+    """
+    width = next(width for width in widths if width >= max(first.itemsize, second.itemsize))
+    # Widening within the kind, signed or not, before the view: so -1 stays recognisable.
+    alike = [m.astype(f"{m.dtype.kind}{width}", copy=False).view(f"u{width}") for m in (first, second)]
     return alike[0], alike[1]

@@ -34,8 +34,8 @@ def keyed_frames(frames: Frames | Iterable[Frames] | Mapping[str, Frames]) -> It
         if is_frame(first):
             yield from (("0", frame) for frame in _frames_of(chain([first], items), "the sequence"))
             return
-        if _ndim(first) in (0, 1, 2):
-            raise ValueError(f"expected frames {MAP_NAMES}, got a single map or number; wrap one frame in a list")
+        if _ndim(first) in (1, 2):
+            raise ValueError(f"expected frames {MAP_NAMES}, got a single map; wrap one frame in a list")
         for index, sequence in enumerate(chain([first], items)):
             yield from ((str(index), frame) for frame in _frames_of(sequence, f"sequence {index}"))
 
@@ -43,6 +43,8 @@ def keyed_frames(frames: Frames | Iterable[Frames] | Mapping[str, Frames]) -> It
 def _frames_of(sequence: Frames, name: str) -> Iterator[Frame]:
     if is_frame(sequence):
         raise ValueError(f"{name} is a single frame among sequences; wrap it in a list")
+    if not isinstance(sequence, Iterable):
+        raise ValueError(f"{name} must be an iterable of frames {MAP_NAMES}, got {type(sequence).__name__}")
     for index, frame in enumerate(sequence):
         if not is_frame(frame):
             raise ValueError(f"item {index} of {name} is no frame; expected four 2-D integer maps {MAP_NAMES}")
