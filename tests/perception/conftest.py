@@ -61,6 +61,7 @@ class Rig:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.parameter import Parameter
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
         from videocups_core.standin import StandInOracle, StandInWorld
         from videocups_perception.vps_node import VpsNode
 
@@ -150,8 +151,13 @@ class Rig:
             if status.name.endswith(f": {what}")
         ]
 
+    def status(self, what: str) -> Any:
+        """Return the latest status; wait for the first."""
+        self.wait(lambda: self.statuses(what))
+        return self.statuses(what)[-1][1]
+
     def values(self, what: str) -> dict[str, str]:
-        return {pair.key: pair.value for pair in self.statuses(what)[-1][1].values}
+        return {pair.key: pair.value for pair in self.status(what).values}
 
     def close(self) -> None:
         self.node.stop_work()
@@ -167,6 +173,16 @@ def bundle_folder() -> Path:
 @pytest.fixture
 def make_rig() -> Iterator[Callable[..., Rig]]:
     """Make rigs that are closed at the end of the test."""
+    yield from _rigs()
+
+
+@pytest.fixture(scope="module")
+def make_module_rig() -> Iterator[Callable[..., Rig]]:
+    """Make rigs that live through a whole module."""
+    yield from _rigs()
+
+
+def _rigs() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(**parameters: Any) -> Rig:

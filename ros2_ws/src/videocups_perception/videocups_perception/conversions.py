@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import array
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from videocups_core.encodings import ENCODINGS, ImageFormatError, decode_compres
 from videocups_core.types import CameraModel, ClassInfo, PanopticFrame, Segment
 from videocups_perception.scheduling import DropCause, FrameRejected
 
-ImageMessage = Image | CompressedImage
+ImageMessage: TypeAlias = Image | CompressedImage
 
 _DTYPE_OF_ENCODING = {"rgb8": (np.uint8, 3), "mono8": (np.uint8, 1), "16UC1": (np.uint16, 1), "32SC1": (np.int32, 1)}
 
@@ -92,7 +92,7 @@ def image_message(header: Header, pixels: NDArray[Any], encoding: str) -> Image:
                          f"got shape {pixels.shape} and dtype {pixels.dtype}")  # fmt: skip
     # A NumPy array or bytes would be checked value by value by the setter: hundreds of times slower.
     data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     message = Image(header=header, encoding=encoding, height=pixels.shape[0], width=pixels.shape[1])
     message.step = pixels.shape[1] * channels * pixels.dtype.itemsize
     message.is_bigendian = int(sys.byteorder == "big")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from std_msgs.msg import Header
 
 from videocups_core.types import ClassInfo, PanopticFrame
 
+vision: Any
 try:
-    from vision_msgs import msg as vision
+    vision = import_module("vision_msgs.msg")
 except ImportError:  # optional: the node then has no ~/detections and no ~/label_info
     vision = None
 

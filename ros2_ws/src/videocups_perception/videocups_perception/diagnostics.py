@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -21,6 +22,7 @@ HOLD_S = 0.5  # a warning stays at least this long, so that a person and a 2 Hz 
 RATE_WINDOW_S = 2.0
 LATENCY_WINDOW = 300  # frames
 PERIODS_KEPT = 9
+PUBLISHERS_KEPT = 16
 COMPARABLE_AGE_S = 60.0  # beyond, stamp and clock have nothing to do with each other: a bag without use_sim_time
 
 
@@ -53,14 +55,31 @@ class InputHealth:
         self._lock = threading.Lock()
         self._heard: deque[float] = deque(maxlen=PERIODS_KEPT)
         self._usable_s = since_s
+        self._last_number: dict[bytes, int] = {}
+        self._lost = 0
         self._last_drop_s: dict[DropCause, float] = {}
         self._sentence: dict[DropCause, str] = {}
         self.note = ""  # what the middleware said, e.g. incompatible QoS
 
-    def heard(self, now_s: float) -> None:
-        """Note that a message came, whatever it holds."""
+    def heard(self, now_s: float, info: Mapping[str, Any] | None = None) -> None:
+        """Note that a message came, whatever it holds; ``info`` is the middleware's MessageInfo."""
         with self._lock:
             self._heard.append(now_s)
+            if info is not None:
+                self._count_lost(info)
+
+    def _count_lost(self, info: Mapping[str, Any]) -> None:
+        """Count the gaps in a publisher's numbers: what the middleware dropped or overwrote before the node saw it."""
+        number = info.get("publication_sequence_number")
+        if number is None:
+            return
+        publisher = bytes((info.get("publisher_gid") or {}).get("data", b""))
+        last = self._last_number.get(publisher)
+        if last is not None and number > last + 1:
+            self._lost += number - last - 1
+        if last is None and len(self._last_number) >= PUBLISHERS_KEPT:
+            self._last_number.pop(next(iter(self._last_number)))
+        self._last_number[publisher] = number
 
     def usable(self, now_s: float) -> None:
         """Note that the message can be worked with."""
@@ -97,6 +116,7 @@ class InputHealth:
                 "received": str(counts.received),
                 "processed": str(counts.processed),
                 "in_flight": str(counts.in_flight),
+                "lost_before_node": str(self._lost),
             }
             values |= {f"dropped_{cause.value}": str(count) for cause, count in sorted(counts.dropped.items()) if count}
         return Status(name, level, message, values)
@@ -174,6 +194,7 @@ class InferenceHealth:
             values["output_rate_hz"] = f"{recent / max(span_s, 0.1):.1f}"
             for label, series in (("latency", self._latency_s), ("age", self._age_s)):
                 if series:
+                    values[f"{label}_ms"] = f"{series[-1] * 1e3:.1f}"
                     low, high = np.percentile(np.fromiter(series, float), [50, 95])
                     values[f"{label}_p50_ms"] = f"{low * 1e3:.1f}"
                     values[f"{label}_p95_ms"] = f"{high * 1e3:.1f}"

@@ -54,13 +54,13 @@ def _spin(node: ProcessNode) -> int:
     # One thread for the middleware; the work has its own. MultiThreadedExecutor adds latency, EventsExecutor
     # does not fire timers in every release.
     executor = SingleThreadedExecutor()
-    executor.add_node(node)  # type: ignore[arg-type]
+    executor.add_node(node)
     try:
         node.begin()
         while node.exit_status is None and rclpy.ok():
             executor.spin_once(timeout_sec=0.2)
     finally:
-        executor.remove_node(node)  # type: ignore[arg-type]
+        executor.remove_node(node)
         executor.shutdown(timeout_sec=0.2)
     return node.exit_status or 0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -87,11 +88,11 @@ class Pipeline:
         """Forget all tracks before the next frame that arrives."""
         self._restarts += 1
 
-    def take(self, message: ImageMessage) -> None:
+    def take(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
         """Judge a message by its header and layout and hand it to the worker."""
         assert self.health is not None  # set by start, before there is a subscription
         heard_s = time.monotonic()
-        self.health.heard(heard_s)
+        self.health.heard(heard_s, info)
         try:
             check_layout(message)  # before the gate, so that a broken message never displaces a good one
         except FrameRejected as rejection:

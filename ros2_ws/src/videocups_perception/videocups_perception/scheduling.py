@@ -276,6 +276,8 @@ class FrameGate:
         if self._due_ns is not None and stamp_ns < self._due_ns - period_ns // 10:  # a camera's stamps jitter
             return False
         # The next due time follows the schedule, not the frame, so that jitter does not lower the rate.
-        on_schedule = self._due_ns is not None and stamp_ns - self._due_ns < period_ns
-        self._due_ns = (self._due_ns if on_schedule else stamp_ns) + period_ns
+        due_ns = self._due_ns
+        if due_ns is None or stamp_ns - due_ns >= period_ns:  # the first frame, or one after a pause
+            due_ns = stamp_ns
+        self._due_ns = due_ns + period_ns
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -40,8 +40,9 @@ class VpsNode(LifecycleNode):
         declare(self)
         self.parameters = read(self)
         self.pipeline: Pipeline | None = None
+        self._first_epoch = 0
         self.reporter = Reporter(self, self.parameters.diagnostics_period_s, self.parameters.age_warn_s)
-        self._calibration = CalibrationKeeper()
+        self.calibration = CalibrationKeeper()
         self._inputs: list[Subscription[Any]] = []
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracker", self._on_reset_tracker)
@@ -106,10 +107,11 @@ class VpsNode(LifecycleNode):
         if not self.stop_work():
             return self._refuse("clean up", RuntimeError("a frame is still in inference; try again in a moment"))
         if self.pipeline is not None:
+            self._first_epoch = self.pipeline.stream.track_epoch + 1
             self.pipeline.outputs.destroy()
         self.pipeline = None
         self.reporter.facts = dict
-        self._calibration = CalibrationKeeper()
+        self.calibration = CalibrationKeeper()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,6 +156,7 @@ class VpsNode(LifecycleNode):
 
     def _advertise(self, stream: Stream) -> None:
         bundle, facts = stream.bundle, model_facts(stream)
+        stream.tracker.epoch = self._first_epoch  # track ids begin again with every stream, the epoch tells them apart
         outputs = Outputs(self, self.parameters, bundle.classes, bundle.model_id, confident=has_confidence(stream))
         outputs.publish_labels(stream.merge_config.score_threshold)
         inference, logger = self.reporter.inference, self.get_logger()
@@ -164,7 +167,7 @@ class VpsNode(LifecycleNode):
 
     # Inputs
 
-    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None], health: InputHealth) -> None:
+    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[..., None], health: InputHealth) -> None:
         reliability = ReliabilityPolicy[self.parameters.input_reliability.upper()]
         qos = QoSProfile(depth=self.parameters.input_depth, reliability=reliability)
         self._inputs.append(self.create_subscription(kind, topic, callback, qos, event_callbacks=qos_events(health)))
@@ -173,11 +176,11 @@ class VpsNode(LifecycleNode):
         wanted = self.parameters
         topic = self.resolve_topic_name(wanted.camera_info_topic)
         health = InputHealth(topic, wanted.silence_s, since_s=time.monotonic(), expects_first=False)
-        calibration = self._calibration = CalibrationKeeper(gate_limits(wanted))
+        calibration = self.calibration = CalibrationKeeper(gate_limits(wanted))
 
-        def take(message: CameraInfo) -> None:
+        def take(message: CameraInfo, info: Mapping[str, Any]) -> None:
             now_s = time.monotonic()
-            health.heard(now_s)
+            health.heard(now_s, info)
             try:
                 calibration.take(message, pipeline.image_size, self._ros_now_ns(), now_s)
             except FrameRejected as rejection:

@@ -1,0 +1,192 @@
+"""The node as a process of its own: how it starts, refuses to start, and ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from videocups_msgs.msg import PanopticFrame  # noqa: E402
+
+NODE = [sys.executable, "-m", "videocups_perception.vps_node", "--ros-args"]
+# The real node with an engine that takes ten seconds of native code per frame, which nothing can interrupt.
+SLOW_NODE = """
+import sys
+import ctypes
+from videocups_core.engine.onnx import OnnxEngine
+from videocups_perception import loading, vps_node
+
+load = loading.load_stream
+nap = ctypes.CDLL(None).sleep
+
+def load_slow(parameters):
+    stream = load(parameters)
+    infer = stream.engine.infer
+    stream.engine.infer = lambda image: (print("in inference", flush=True), nap(10), infer(image))[2]
+    return stream
+
+vps_node.load_stream = load_slow
+vps_node.has_confidence = lambda stream: False
+sys.exit(vps_node.main())
+"""
+
+
+def parameters(**values):
+    return [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
+
+
+class Watcher:
+    """An observer in this process; the node under test is another one."""
+
+    def __init__(self, spinner):
+        self.spinner = spinner(lambda context: rclpy.create_node("watcher", context=context))
+        self.node = self.spinner.node
+        self.diagnostics, self.segments = [], []
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
+        self.node.create_subscription(PanopticFrame, "/vps/panoptic/segments", self.segments.append, 10)
+        self.images = self.node.create_publisher(Image, "image", 1)
+
+    def send_until(self, condition, timeout_s=15.0):
+        """Publish a grey image at 20 Hz until something happens."""
+        deadline_s = time.monotonic() + timeout_s
+        image = Image(encoding="rgb8", height=256, width=512, step=3 * 512)
+        image.data.frombytes(b"\x90" * (256 * 512 * 3))
+        while not condition():
+            assert time.monotonic() < deadline_s, "it did not happen in time"
+            image.header.stamp = self.node.get_clock().now().to_msg()
+            self.images.publish(image)
+            time.sleep(0.05)
+
+
+def finish(process, timeout_s=15.0):
+    return process.communicate(timeout=timeout_s)[0]
+
+
+@pytest.fixture
+def start():
+    """Start processes that do not outlive the test."""
+    started = []
+
+    def start_one(command, log=subprocess.PIPE):
+        started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_idle_ends_it_with_status_0(start, spinner, bundle_folder, sign):
+    watcher = Watcher(spinner)
+    process = start([*NODE, *parameters(bundle=bundle_folder, threads=1)])
+    watcher.send_until(lambda: len(watcher.segments) >= 3)  # autostart is the default
+    process.send_signal(sign)
+    start_s = time.monotonic()
+    output = finish(process)
+    assert time.monotonic() - start_s < 2.0
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(start, spinner, bundle_folder, tmp_path):
+    watcher = Watcher(spinner)
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", SLOW_NODE, "--ros-args", *parameters(bundle=bundle_folder, threads=1)]
+    with log.open("w") as file:
+        process = start(command, file)
+    watcher.send_until(lambda: "in inference" in log.read_text())
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    start_s = time.monotonic()
+    finish(process)
+    assert time.monotonic() - start_s < 2.0
+    output = log.read_text()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_without_autostart_it_waits_for_a_manager(start, spinner, bundle_folder):
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    watcher = Watcher(spinner)
+    process = start([*NODE, *parameters(bundle=bundle_folder, threads=1, autostart="false")])
+    get_state = watcher.node.create_client(GetState, "/vps/get_state")
+    change_state = watcher.node.create_client(ChangeState, "/vps/change_state")
+    assert get_state.wait_for_service(15)
+    assert change_state.wait_for_service(15)
+    time.sleep(0.5)  # the way back is found a little later than the way there
+
+    def ask(client, request):
+        answer = client.call_async(request)
+        deadline_s = time.monotonic() + 10
+        while not answer.done():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        return answer.result()
+
+    assert ask(get_state, GetState.Request()).current_state.label == "unconfigured"
+    for transition, label in ((1, "inactive"), (3, "active"), (4, "inactive")):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        assert ask(change_state, request).success
+        assert ask(get_state, GetState.Request()).current_state.label == label
+    time.sleep(0.5)  # deactivated by hand, it stays so
+    assert ask(get_state, GetState.Request()).current_state.label == "inactive"
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 0, output
+
+
+def test_build_only_builds_and_leaves(start, bundle_folder, tmp_path):
+    good = start([*NODE, *parameters(bundle=bundle_folder, build_only="true", threads=1)])
+    output = finish(good)
+    assert good.returncode == 0, output
+    assert "runs on cpu (CPUExecutionProvider, fp32)" in output
+    bad = start([*NODE, *parameters(bundle=tmp_path / "nowhere", build_only="true")])
+    output = finish(bad)
+    assert bad.returncode == 1
+    assert "cannot configure: " in output
+    assert "nowhere" in output
+    assert "Traceback" not in output
+
+
+def test_a_bad_parameter_is_one_sentence_and_status_1(start, bundle_folder):
+    for settings, sentence in (
+        ({"drop_policy": "oldest"}, "drop_policy must be one of newest, none, got 'oldest'"),
+        ({"queue_depth": 0}, "queue_depth"),
+        ({"max_rate_hz": "fast"}, "max_rate_hz must be a float, got 'fast'"),
+    ):
+        process = start([*NODE, *parameters(bundle=bundle_folder, **settings)])
+        output = finish(process)
+        assert process.returncode == 1
+        assert sentence in output
+        assert "Traceback" not in output
+
+
+def test_it_takes_a_parameter_file_and_names(start, spinner, bundle_folder, tmp_path):
+    file = tmp_path / "vps.yaml"
+    file.write_text(
+        "/front/vps:\n  ros__parameters:\n"
+        f"    bundle: {bundle_folder}\n    image_topic: camera/image_raw\n    threads: 1\n    max_rate_hz: 10\n"
+    )
+    watcher = Watcher(spinner)
+    process = start([*NODE, "-r", "__ns:=/front", "--params-file", str(file)])
+    publisher = watcher.node.create_publisher(Image, "/front/camera/image_raw", 1)
+    deadline_s = time.monotonic() + 15
+    while publisher.get_subscription_count() == 0:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 0, output
