@@ -35,7 +35,7 @@ _videocups_main() {
   if [ -e "$venv/.system-ros" ]; then
     AMENT_PREFIX_PATH="$(_videocups_without_ours "${AMENT_PREFIX_PATH:-}")"
     CMAKE_PREFIX_PATH="$(_videocups_without_ours "${CMAKE_PREFIX_PATH:-}")"
-    . "$(cat "$venv/.system-ros")/setup.$shell"
+    . "$(cat "$venv/.system-ros")/setup.$shell" || return 1
     PATH="$venv/bin:$PATH"
   else
     # The wheels have no setup script: this is what one would say. The last variable stops a re-exec at every start.
@@ -46,7 +46,7 @@ _videocups_main() {
   fi
   export PATH LD_LIBRARY_PATH PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH
   [ -n "$PYTHONPATH" ] || unset PYTHONPATH # an empty entry would mean the current folder
-  . "$install/local_setup.$shell"
+  . "$install/local_setup.$shell" || return 1
 
   _videocups_defaults
 }
