@@ -158,9 +158,7 @@ def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
         classes.add_column(column, justify="right")
     scored = evaluation.dataset.scored
     for row in evaluation.scores.per_class:
-        kind = ("thing" if row.is_thing else "stuff") + (
-            "" if row.class_id in evaluation.dataset.scored else ", not scored"
-        )
+        kind = ("thing" if row.is_thing else "stuff") + ("" if row.class_id in scored else ", not scored")
         numbers = map(percent, (row.iou, row.aq, row.pq, row.sq, row.rq))
         classes.add_row(row.name, kind, *numbers, f"{row.true_px:,}")
     console.print(classes)
