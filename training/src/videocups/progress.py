@@ -69,14 +69,15 @@ class Progress(AbstractContextManager["Progress"]):
             self._next_line_s = self._clock() + LINE_EVERY_S
 
     def _line(self) -> None:
-        left = self._seconds_left()
-        parts = [f"{self.what}: {self._amount(self.done)}"]
+        text = f"{self.what}: {self._amount(self.done)} {self.unit}"
         if self.total:
-            parts = [f"{parts[0]} of {self._amount(self.total)} ({self.done / self.total:.0%})"]
-        parts += [self.unit + ",", self._rate_text()]
+            share = f"{self.done / self.total:.0%}"
+            text = f"{self.what}: {self._amount(self.done)} of {self._amount(self.total)} {self.unit} ({share})"
+        text += f", {self._rate_text()}"
+        left = self._seconds_left()
         if left is not None and self.total and self.done < self.total:
-            parts.append(f", {_duration(left)} left")
-        print(" ".join(parts).replace(" ,", ","), file=self._stream, flush=True)
+            text += f", {_duration(left)} left"
+        print(text, file=self._stream, flush=True)
 
     def _rate_text(self) -> str:
         elapsed = self._clock() - self._start

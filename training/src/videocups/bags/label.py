@@ -90,9 +90,7 @@ def label_bag(path: Path, clips: Path, out: Path, options: LabelOptions, *, stor
                     writing.add(message)
                 progress.update((message.log_ns - first_ns) / NS)
             if not writing.labelled:
-                raise BagError(
-                    f"no image on {topic} of {path} has a stamp of {clips}; are the clips of this recording?"
-                )
+                raise BagError(f"no image on {topic} of {path} has a stamp of {clips}; give clips of this recording")
         return LabelResult(writing.images, writing.labelled, writer.count, bag.damage.causes)
 
 

@@ -162,6 +162,8 @@ class _Run:
         sizes = tuple((image.shape[1], image.shape[0]) for image in images)
         if self.geometry is None:
             self.geometry = geometry_of(self.source, sizes, undistort=self.keep.undistort)
+            if self.source.calibration is not None and self.geometry.camera is None:
+                self.report.notes.append(f"{self.source.calibration.origin} is empty: clips have no intrinsics")
         if sizes != (self.geometry.size_px,) * len(images):
             return _Decoded(frame, error=f"image of another size than the first ({sizes[-1][0]}×{sizes[-1][1]} px)")
         images = self.geometry.apply(images)

@@ -1,0 +1,62 @@
+"""The command line answers at once and never with a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from videocups.cli import COMMANDS, main
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; from videocups.cli import main; status = main(['--help']);"
+        "heavy = {'torch', 'cv2', 'numpy', 'rosbags', 'rich'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        seconds.append(time.perf_counter() - begin)
+        assert done.returncode == 0, done.stderr
+    assert min(seconds) < 0.5
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["ingest", "bag"])
+def test_help_of_a_command(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert "Exit status" in capsys.readouterr().out
+
+
+def test_help_of_ingest_needs_no_torch():
+    code = (
+        "import sys; from videocups.cli import main\n"
+        "try: main(['ingest', '--help'])\nfinally: assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_wrong_usage(capsys):
+    assert main([]) == 2
+    assert main(["nonsense"]) == 2
+    assert "no command 'nonsense'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leaving:
+        main(["ingest", "--nonsense"])
+    assert leaving.value.code == 2
+    assert main(["--version"]) == 0
+
+
+def test_every_command_is_there():
+    from importlib import import_module
+
+    for place, text in COMMANDS.values():
+        module, function = place.split(":")
+        assert callable(getattr(import_module(module), function))
+        assert text
