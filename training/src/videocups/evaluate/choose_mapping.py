@@ -39,6 +39,11 @@ def choose_mapping(
     counts = list(counts)
     predicted = predicted_classes(predictions.classes, counts, dataset.void)
     if wanted == AUTO:
+        if predictions.format == "coco" and predictions.classes is None:
+            raise ValueError(
+                "--mapping auto must know which predicted classes are things; add 'categories' with 'isthing' to the "
+                "panoptic JSON, or 'isthing' to every segment"
+            )
         return match(dataset, predicted, overlap_matrix(counts, predicted.count, dataset))
     if wanted == IDENTITY:
         coco = predictions.format == "coco"  # its numbers are the dataset's own, as in an official submission

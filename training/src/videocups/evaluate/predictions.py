@@ -206,12 +206,18 @@ def _open_coco(root: Path, path: Path, content: dict[str, Any], shared: frozense
             rows.setdefault(name, row)
     base = path.parent
     folders = [base / path.stem, base, *sorted(entry for entry in base.iterdir() if entry.is_dir())]
-    return CocoPredictions(root, rows, tuple(folders), _coco_classes(content.get("categories")), shared)
+    return CocoPredictions(root, rows, tuple(folders), _coco_classes(content), shared)
 
 
-def _coco_classes(categories: Any) -> tuple[ClassInfo, ...] | None:
+def _coco_classes(content: Mapping[str, Any]) -> tuple[ClassInfo, ...] | None:
+    """Return the categories, or what ``isthing`` of the segments tells, or None."""
+    categories = content.get("categories")
     if not categories:
-        return None
+        segments = [segment for row in content["annotations"] for segment in row["segments_info"]]
+        if not all("isthing" in segment for segment in segments):
+            return None
+        kinds = {int(segment["category_id"]): segment["isthing"] for segment in segments}
+        categories = [{"id": c, "name": f"class_{c:02d}", "isthing": is_thing} for c, is_thing in kinds.items()]
     colors = class_colors(len(categories))
     return tuple(
         ClassInfo(
