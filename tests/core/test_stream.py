@@ -189,7 +189,7 @@ def test_a_failed_frame_leaves_the_tracks_alone(small_bundle: ModelBundle, make_
 def test_a_thing_that_the_resize_swallows_keeps_its_row(
     small_bundle: ModelBundle, make_raw: Callable[..., RawOutputs]
 ) -> None:
-    raw = make_raw(np.zeros((24, 32)), [((1, 1, 2, 2), 0.9)])  # one network pixel, between the few image pixels
+    raw = make_raw(np.zeros((24, 32)), [((0, 0, 1, 1), 0.9)])  # one network pixel, which no image pixel shows
     stream = Stream(small_bundle, ScriptedEngine([raw]))
     frame = stream.step(np.zeros((6, 8, 3), np.uint8), 0)
     (thing,) = [row for row in frame.segments if row.is_thing]

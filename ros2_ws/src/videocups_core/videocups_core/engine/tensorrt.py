@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from numpy.typing import NDArray
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.base import EngineError, EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
 from videocups_core.engine.cache import EngineCache, EngineKey
+from videocups_core.engine.tensorrt_build import build_engine, can_choose_precision, inspected_precision
 
 _DRIVER_VERSION_FILE = Path("/sys/module/nvidia/version")
-_WORKSPACE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,7 @@ class TensorRtEngine:
     def __init__(self, bundle: ModelBundle, config: TensorRtConfig | None = None) -> None:
         self.bundle = bundle
         self.config = config or TensorRtConfig()
-        self._trt = _import_or_explain(
-            "tensorrt", "install it with 'pip install tensorrt', on a Jetson with 'apt install python3-libnvinfer'"
-        )
+        self._trt = _import_tensorrt()
         self._cuda = _Cuda(
             _import_or_explain("cuda.bindings.runtime", "install it with 'pip install cuda-python'"),
             self.config.device_index,
@@ -69,7 +65,7 @@ class TensorRtEngine:
             precision=self.config.precision,
             input_shape=self.bundle.input.shape,
             gpu_name=self._cuda.gpu_name(),
-            tensorrt_version=str(self._trt.__version__),
+            tensorrt_version=self._version(),
             cuda_version=self._cuda.runtime_version(),
             driver_version=self._cuda.driver_version(),
         )
@@ -77,12 +73,13 @@ class TensorRtEngine:
     def load(self) -> None:
         """Load the engine from the cache, or build it (minutes), and allocate its buffers."""
         logger = self._trt.Logger(self._trt.Logger.WARNING)
-        cached = EngineCache(self.config.cache_folder).load_or_build(self.key(), lambda: self._build(logger))
+        cache = EngineCache(self.config.cache_folder)
+        cached = cache.load_or_build(self.key(), lambda: self._build(logger))
         engine = self._trt.Runtime(logger).deserialize_cuda_engine(cached.data)
         if engine is None:
             raise EngineError(
-                f"TensorRT cannot load the engine of {self.bundle.folder}; delete {self.config.cache_folder or 'its'} "
-                "cache and try again"
+                f"TensorRT cannot load the engine it built for {self.bundle.folder}; its log says why, and without "
+                f"{cache.engine_path(self.key())} it is built again"
             )
         self._check_engine(engine)
         self._allocate(engine)
@@ -90,6 +87,8 @@ class TensorRtEngine:
         notes = [cached.note] if cached.note else []
         if precision != self.config.precision:
             notes.append(f"{self.config.precision} was asked for, the engine computes in {precision}")
+            if not can_choose_precision(self._trt):
+                notes.append("this TensorRT takes the precision of the graph; export the bundle in the one you want")
         self._info = EngineInfo(
             backend="tensorrt",
             device=self._cuda.gpu_name(),
@@ -98,7 +97,7 @@ class TensorRtEngine:
             threads=1,
             input_shape=self.bundle.input.shape,
             model_sha256=self.bundle.onnx_sha256,
-            versions={"tensorrt": str(self._trt.__version__), "cuda": self._cuda.runtime_version()},
+            versions={"tensorrt": self._version(), "cuda": self._cuda.runtime_version()},
             outputs=tuple(name for name, buffer in self._buffers.items() if not buffer.is_input),
             notes=tuple(notes),
         )
@@ -132,25 +131,14 @@ class TensorRtEngine:
             raise RuntimeError("the engine is not loaded; call load() first")
         return self._info
 
+    def _version(self) -> str:
+        return f"{self._trt.__name__} {self._trt.__version__}"
+
     def _build(self, logger: Any) -> bytes:
-        trt = self._trt
-        builder = trt.Builder(logger)
-        # Explicit batch is the only kind since TensorRT 10, where the flag is accepted and ignored.
-        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
-        parser = trt.OnnxParser(network, logger)
-        if not parser.parse(self.bundle.onnx_bytes()):
-            errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-            raise EngineError(f"TensorRT cannot read {self.bundle.onnx_path}: {errors}")
-        config = builder.create_builder_config()
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
-        # Without this the inspector cannot tell which layer runs in which precision.
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        if self.config.precision == "fp16":
-            config.set_flag(trt.BuilderFlag.FP16)
-        data = builder.build_serialized_network(network, config)
-        if data is None:
-            raise EngineError(f"TensorRT could not build an engine for {self.bundle.onnx_path}; see its log")
-        return bytes(data)
+        try:
+            return build_engine(self._trt, self.bundle.onnx_bytes(), self.config.precision, logger)
+        except ValueError as error:
+            raise EngineError(f"{self.bundle.onnx_path}: {error}") from error
 
     def _inspect(self, engine: Any) -> str:
         return str(engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON))
@@ -240,31 +228,18 @@ class _Cuda:
     def _call(self, name: str, *arguments: Any) -> Any:
         status, *values = getattr(self._runtime, name)(*arguments)
         if status != self._runtime.cudaError_t.cudaSuccess:
-            raise RuntimeError(f"CUDA call {name} failed: {status.name}; check GPU and driver with nvidia-smi")
+            raise EngineError(f"CUDA call {name} failed: {status.name}; check GPU and driver with nvidia-smi")
         return values[0] if values else None
 
 
-def inspected_precision(inspector_json: str) -> str:
-    """Precision of the convolutions and matrix products in TensorRT's layer report: fp32, fp16, int8 or mixed."""
-    report: Mapping[str, Any] = json.loads(inspector_json)
-    counts: Counter[str] = Counter()
-    for layer in report.get("Layers", []):
-        if isinstance(layer, dict) and any(word in str(layer.get("LayerType", "")).lower() for word in _COMPUTE_LAYERS):
-            described = " ".join(str(tensor.get("Format/Datatype", "")) for tensor in layer.get("Inputs", []))
-            counts[next((name for word, name in _DATATYPES if word in described), "unknown")] += 1
-    if not counts:
-        return "unknown"
-    if len(counts) == 1:
-        return next(iter(counts))
-    return "mixed (" + ", ".join(f"{name} in {count} layers" for name, count in counts.most_common()) + ")"
-
-
-_COMPUTE_LAYERS = ("conv", "gemm", "matrix", "fully")
-# Words of TensorRT 8 ("Half", "Int8", "Float") and 10 ("FP16", "INT8", "FP32"); the narrowest input decides.
-_DATATYPES = (
-    ("Int8", "int8"), ("INT8", "int8"), ("FP8", "fp8"), ("Half", "fp16"), ("FP16", "fp16"), ("BF16", "bf16"),
-    ("Float", "fp32"), ("FP32", "fp32"),
-)  # fmt: skip
+def _import_tensorrt() -> Any:
+    for name in ("tensorrt", "tensorrt_rtx"):  # one interface; RTX is the small one for desktop GPUs
+        if find_spec(name):
+            return _import_or_explain(name, "reinstall it")
+    raise EngineError(
+        "backend 'tensorrt' needs the Python module tensorrt or tensorrt_rtx; install it with 'pip install tensorrt' "
+        "(or tensorrt-rtx), on a Jetson with 'apt install python3-libnvinfer'"
+    )
 
 
 def _import_or_explain(module: str, fix: str) -> Any:
