@@ -39,6 +39,13 @@ def test_every_item_another_pair():
     assert result.aq == 1.0
 
 
+@pytest.mark.parametrize("column", range(4))
+def test_keys_that_share_three_of_four_values_stay_apart(column):
+    frame = [np.full((100, 200), 5) for _ in range(4)]
+    frame[column] = np.arange(20_000).reshape(100, 200)
+    assert count_pairs(frame) == counted_plainly(frame)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i2", "<u2", ">u2", "i4", "u4", ">i4", "i8", "u8"])
 def test_extreme_ids_of_every_type(dtype):
     largest = np.iinfo(dtype).max
