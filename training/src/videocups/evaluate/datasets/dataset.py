@@ -22,10 +22,11 @@ from videocups.evaluate.datasets.spec import (
     load_spec,
 )
 from videocups.evaluate.datasets.types import VOID, Frame, LayoutError, Sequence
+from videocups.evaluate.datasets.waymo import WaymoParquetReader
 from videocups_core.clip import read_rgb
 from videocups_core.types import ClassInfo
 
-_READERS = {**READERS, "panoptic_clip": PanopticClipReader}
+_READERS = {**READERS, "panoptic_clip": PanopticClipReader, "waymo_parquet": WaymoParquetReader}
 
 
 @dataclass(frozen=True)
