@@ -14,7 +14,8 @@ from videocups.synthetic.view import BACKGROUND
 
 Floats = NDArray[np.float32]
 
-_NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_ENOUGH = np.float32(0.012)
+"""Colours that differ less need no blending."""
 
 
 def soften(image: Floats, surface: NDArray[np.int32], edges: Array, inverse_depth: Floats) -> Floats:
@@ -24,55 +25,45 @@ def soften(image: Floats, surface: NDArray[np.int32], edges: Array, inverse_dept
     scale = np.hypot(edges[:, :, 0], edges[:, :, 1])
     # A triangle's fourth edge is all zero and bounds nothing.
     normal = np.where(scale[:, :, None] > 0, edges / np.maximum(scale, 1e-300)[:, :, None], [0.0, 0.0, 1e6])
-    forms = normal.astype(np.float32)
-    result = image.copy()
-    total = np.zeros(image.shape[:2], dtype=np.float32)
-    blended = np.zeros_like(image)
-    for step in _NEIGHBOURS:
-        here, there = _slices(step, surface.shape)
-        cut = np.argwhere(surface[here] != surface[there])
-        row, column = cut[:, 0] + (here[0].start or 0), cut[:, 1] + (here[1].start or 0)
-        share = _share(row, column, step, surface, forms, inverse_depth)
-        touched = share > 0
-        row, column, share = row[touched], column[touched], share[touched]
-        blended[row, column] += share[:, None] * image[row + step[0], column + step[1]]
-        total[row, column] += share
-    row, column = np.nonzero(total)
-    weight = total[row, column]
-    limit = np.maximum(weight, 1.0)
-    mixed = blended[row, column] / limit[:, None]
-    result[row, column] = image[row, column] * (1.0 - weight / limit)[:, None] + mixed
-    return result
+    forms = np.ascontiguousarray(normal.transpose(1, 2, 0), dtype=np.float32)
+    height, width = surface.shape
+    flat_surface, flat_depth, flat = surface.reshape(-1), inverse_depth.reshape(-1), image.reshape(-1, 3)
+    green = np.ascontiguousarray(image[:, :, 1])
+    weight = np.zeros(len(flat), dtype=np.float32)
+    change = np.zeros_like(flat)
+    for axis, offset in ((1, 1), (0, width)):
+        cut = surface[:, 1:] != surface[:, :-1] if axis else surface[1:] != surface[:-1]
+        cut &= np.abs(green[:, 1:] - green[:, :-1] if axis else green[1:] - green[:-1]) > _ENOUGH
+        first = np.flatnonzero(cut)
+        if axis:
+            first += first // (width - 1)  # the cut has one column less
+        second = first + offset
+        # An edge belongs to the nearer surface: inside lies the pixel that shows it, outside its neighbour.
+        second_inside = _nearer(flat_surface, flat_depth, first, second)
+        owner = flat_surface[np.where(second_inside, second, first)]
+        drawn = owner >= BACKGROUND
+        first, second, owner = first[drawn], second[drawn], owner[drawn] - BACKGROUND
+        sign = np.where(second_inside[drawn], np.float32(-1.0), np.float32(1.0))
+        form = forms[:, :, owner]
+        facing = form[:, 1 - axis] * sign < -0.35
+        gap = flat[second] - flat[first]
+        for here, toward, side in ((first, gap, sign), (second, -gap, -sign)):
+            row, column = np.divmod(here, width)
+            value = form[:, 0] * column.astype(np.float32) + form[:, 1] * row.astype(np.float32) + form[:, 2]
+            distance = np.where(facing, value, np.float32(1e6)).min(axis=0)
+            share = np.clip(0.5 - side * distance, 0.0, 0.5) * (np.abs(distance) < 1.0)
+            weight[here] += share
+            change[here] += share[:, None] * toward
+    touched = np.flatnonzero(weight)
+    result = flat.copy()
+    result[touched] += change[touched] / np.maximum(weight[touched], 1.0)[:, None]
+    return result.reshape(height, width, 3)
 
 
-def _slices(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    def pair(shift: int, size: int) -> tuple[slice, slice]:
-        here = slice(max(0, -shift), size - max(0, shift))
-        return here, slice(here.start + shift, here.stop + shift)
-
-    rows, columns = pair(step[0], shape[0]), pair(step[1], shape[1])
-    return (rows[0], columns[0]), (rows[1], columns[1])
-
-
-def _share(
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    step: tuple[int, int],
-    surface: NDArray[np.int32],
-    forms: Floats,
-    inverse_depth: Floats,
-) -> Floats:
-    """Return how much of each pixel the neighbour's surface covers, as seen from the nearer one's edge."""
-    own, other = surface[row, column], surface[row + step[0], column + step[1]]
-    own_nearer = inverse_depth[row, column] >= inverse_depth[row + step[0], column + step[1]]
-    own_nearer = np.where(other < BACKGROUND, True, np.where(own < BACKGROUND, False, own_nearer))
-    nearer = np.where(own_nearer, own, other) - BACKGROUND
-    form = forms[np.maximum(nearer, 0)]
-    value = form[:, :, 0] * column[:, None] + form[:, :, 1] * row[:, None] + form[:, :, 2]
-    # Only edges that face the neighbour count; of those the one that cuts deepest.
-    toward = form[:, :, 0] * step[1] + form[:, :, 1] * step[0]
-    sign = np.where(own_nearer, -1.0, 1.0).astype(np.float32)[:, None]
-    value = np.where(toward * sign > 0.35, value, np.float32(1e6))
-    distance = value.min(axis=1)
-    share = np.where(own_nearer, 0.5 - distance, np.where(distance < 0, 0.5 + distance, 0.0))
-    return np.where(nearer >= 0, np.clip(share, 0.0, 0.5), 0.0).astype(np.float32)
+def _nearer(
+    surface: NDArray[np.int32], inverse_depth: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return where the second pixel's surface is the nearer one; polygons lie before the background."""
+    nearer = inverse_depth[second] > inverse_depth[first]
+    nearer = np.where(surface[first] < BACKGROUND, True, nearer)
+    return np.where(surface[second] < BACKGROUND, False, nearer)

@@ -35,9 +35,6 @@ class Projected:
     plane: Array
     rows: Ints
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Projected:
-        return Projected(self.edges[chosen], self.plane[chosen], self.rows[chosen])
-
 
 @dataclass(frozen=True)
 class Hits:
@@ -61,14 +58,71 @@ def expand(counts: Ints) -> tuple[Ints, Ints]:
     return group, np.arange(len(group)) - first[group]
 
 
-def parts_in_view(scene: Scene, camera_from_part: Array, camera: CameraModel, margin_m: float = 0.0) -> Ints:
-    """Return the parts whose sphere, widened by ``margin_m``, reaches into the view."""
-    center = np.einsum("nij,nj->ni", camera_from_part[:, :, :3], scene.center) + camera_from_part[:, :, 3]
-    radius = scene.radius + margin_m
+def _centers(scene: Scene, camera_from_part: Array, parts: Ints) -> Array:
+    turn, shift = camera_from_part[parts, :, :3], camera_from_part[parts, :, 3]
+    return np.asarray(np.einsum("nij,nj->ni", turn, scene.center[parts]) + shift)
+
+
+def distances(scene: Scene, camera_from_part: Array, parts: Ints) -> Array:
+    """Return how far away the nearest point of each part's sphere is along the optical axis."""
+    return np.asarray(_centers(scene, camera_from_part, parts)[:, 2] - scene.radius[parts])
+
+
+def parts_in_view(scene: Scene, camera_from_part: Array, camera: CameraModel, stretch: float = 1.0) -> Ints:
+    """Return the parts whose sphere, ``stretch`` times as large, reaches into the view."""
+    center = _centers(scene, camera_from_part, np.arange(len(scene.count)))
+    radius = scene.radius * stretch
     inside = (center[:, 2] > NEAR_M - radius) & (center[:, 2] < FAR_M)
     for normal in _view_sides(camera):
         inside &= center @ normal > -radius
     return np.flatnonzero(inside)
+
+
+def hidden(scene: Scene, camera_from_part: Array, camera: CameraModel, parts: Ints, drawn: Floats) -> NDArray[np.bool_]:
+    """Return which parts lie behind what is drawn already, (H, W) inverse depth; in doubt they do not."""
+    center, radius = _centers(scene, camera_from_part, parts), scene.radius[parts]
+    front = center[:, 2] - radius
+    clear = front > 1.0
+    inverse = 1.0 / np.where(clear, front, 1.0)
+    farthest = _farthest_pyramid(drawn)
+    limits = []
+    for axis, focal, middle in ((0, camera.fx, camera.cx), (1, camera.fy, camera.cy)):
+        size = (camera.width, camera.height)[axis] - 1
+        # The sphere lies within its projection taken at its nearest and its farthest depth.
+        ends = [(center[:, axis] + sign * radius) for sign in (-1.0, 1.0)]
+        far = 1.0 / np.maximum(center[:, 2] + radius, 1.0)
+        low = np.minimum(ends[0] * inverse, ends[0] * far) * focal + middle
+        high = np.maximum(ends[1] * inverse, ends[1] * far) * focal + middle
+        limits.append((np.clip(low, 0, size).astype(np.int64), np.clip(np.ceil(high), 0, size).astype(np.int64)))
+    (x0, x1), (y0, y1) = limits
+    extent = np.maximum(np.maximum(x1 - x0, y1 - y0), 1)
+    level = np.ceil(np.log2(extent)).astype(np.int64)
+    wall = np.full(len(parts), np.inf)
+    for number, grid in enumerate(farthest):
+        at = np.flatnonzero(np.clip(level - _FINEST, 0, len(farthest) - 1) == number)
+        shift = number + _FINEST
+        for row in (y0[at] >> shift, y1[at] >> shift):
+            for column in (x0[at] >> shift, x1[at] >> shift):
+                wall[at] = np.minimum(wall[at], grid[row, column])
+    return np.asarray(clear & (inverse < wall))
+
+
+_FINEST = 2
+"""The finest tiles of the pyramid measure 2^2 px."""
+
+
+def _farthest_pyramid(drawn: Floats) -> list[Floats]:
+    """Return the smallest inverse depth in tiles of 4, 8, 16 … px; the last level is one tile."""
+    grids: list[Floats] = []
+    grid = drawn
+    while not grids or grid.size > 1:
+        steps = _FINEST if not grids else 1
+        for _ in range(steps):
+            grid = np.pad(grid, ((0, grid.shape[0] % 2), (0, grid.shape[1] % 2)), mode="edge")
+            grid = np.minimum(grid[:, ::2], grid[:, 1::2])
+            grid = np.minimum(grid[::2], grid[1::2])
+        grids.append(grid)
+    return grids
 
 
 def _view_sides(camera: CameraModel) -> list[Array]:
@@ -84,29 +138,45 @@ def polygons_of(scene: Scene, parts: Ints) -> Ints:
     return scene.first[parts][group] + step
 
 
-def place(corners: Array, transform: Array) -> Array:
-    """Move (P, 4, 3) corners by one 3×4 transform per polygon."""
-    return np.asarray(np.matmul(corners, transform[:, :, :3].transpose(0, 2, 1)) + transform[:, None, :, 3])
+def place(scene: Scene, polygon: Ints, transform: Array) -> Array:
+    """Return the corners (3, 4, Q) of polygons moved by the transforms (N, 3, 4) of their parts."""
+    x, y, z = scene.corners[:, :, polygon]
+    rows = transform[scene.part[polygon]].transpose(1, 2, 0)
+    return np.stack([row[0] * x + row[1] * y + row[2] * z + row[3] for row in rows])
 
 
-def project(corners: Array, camera: CameraModel) -> tuple[Projected, NDArray[np.bool_]]:
-    """Project polygons that face the camera; also return which of them may touch the image.
+def project(corners: Array, camera: CameraModel) -> tuple[Projected, NDArray[np.int64]]:
+    """Project polygons that face the camera, corners (3, 4, Q); also return which of them may hold a pixel centre.
 
     No clipping is needed: a ray hits exactly where all edge functions agree, whatever lies behind the camera.
     """
-    z = corners[:, :, 2]
-    keep = (z > NEAR_M).any(axis=1)
-    for side in _view_sides(camera):
-        keep &= (corners @ side > 0.0).any(axis=1)
-    corners = corners[keep]
-    cross = np.cross(np.roll(corners, -1, axis=1), corners)
-    normal = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
-    distance = np.einsum("pk,pk->p", normal, corners.mean(axis=1))
-    valid = distance < 0.0
-    keep[keep] = valid
-    corners, cross = corners[valid], cross[valid]
-    plane = normal[valid] / distance[valid, None]
-    return Projected(_in_pixels(cross, camera), _in_pixels(plane, camera), _row_range(corners, camera)), keep
+    near, bounds = _bounds(corners, camera)
+    hold = (bounds[0] <= bounds[1]) & (bounds[2] <= bounds[3])
+    hold[near] = _reaches_in(corners[:, :, near], camera)
+    keep = np.flatnonzero(hold)
+    corners, bounds, near = corners[:, :, keep], bounds[:, keep], near[keep]
+    ahead = np.roll(corners, -1, axis=1)
+    cross = _cross(ahead, corners)
+    normal = _cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+    distance = (normal * corners.mean(axis=1)).sum(axis=0)
+    valid = np.flatnonzero(distance < 0.0)
+    plane = normal[:, valid] / distance[valid]
+    first = np.where(near, 0.0, bounds[2])[valid]
+    last = np.where(near, camera.height - 1.0, bounds[3])[valid]
+    rows = np.stack([first, last], axis=1).astype(np.int64)
+    return Projected(_in_pixels(cross[:, :, valid].T, camera), _in_pixels(plane.T, camera), rows), keep[valid]
+
+
+def _reaches_in(corners: Array, camera: CameraModel) -> NDArray[np.bool_]:
+    """Return which polygons are not wholly outside one side of the view or behind it."""
+    reaches = corners[2].max(axis=0) > NEAR_M
+    for x, y, z in _view_sides(camera):
+        reaches &= (x * corners[0] + y * corners[1] + z * corners[2]).max(axis=0) > 0.0
+    return np.asarray(reaches)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _in_pixels(forms: Array, camera: CameraModel) -> Array:
@@ -115,14 +185,19 @@ def _in_pixels(forms: Array, camera: CameraModel) -> Array:
     return np.stack([a, b, forms[..., 2] - a * camera.cx - b * camera.cy], axis=-1)
 
 
-def _row_range(corners: Array, camera: CameraModel) -> Ints:
-    z = corners[:, :, 2]
-    near = (z <= NEAR_M).any(axis=1)
-    y = camera.fy * corners[:, :, 1] / np.maximum(z, NEAR_M) + camera.cy
-    first = np.where(near, 0.0, np.ceil(y.min(axis=1)))
-    last = np.where(near, camera.height - 1.0, np.floor(y.max(axis=1)))
-    limits = np.clip(np.stack([first, last], axis=1), [0.0, -1.0], [camera.height, camera.height - 1.0])
-    return limits.astype(np.int64)
+def _bounds(corners: Array, camera: CameraModel) -> tuple[NDArray[np.bool_], Array]:
+    """Return which polygons reach the camera's plane, and for the others first and last column and row (4, Q)."""
+    near = corners[2].min(axis=0) <= NEAR_M
+    inverse = 1.0 / np.maximum(corners[2], NEAR_M)
+    x = camera.fx * corners[0] * inverse + camera.cx
+    y = camera.fy * corners[1] * inverse + camera.cy
+    limits = [
+        np.maximum(np.ceil(x.min(axis=0)), 0.0),
+        np.minimum(np.floor(x.max(axis=0)), camera.width - 1.0),
+        np.maximum(np.ceil(y.min(axis=0)), 0.0),
+        np.minimum(np.floor(y.max(axis=0)), camera.height - 1.0),
+    ]
+    return near, np.stack(limits)
 
 
 def spans(polygons: Projected, width: int) -> Hits:
@@ -145,8 +220,10 @@ def spans(polygons: Projected, width: int) -> Hits:
     return Hits(owner[hit], row[hit], start[hit], length[hit])
 
 
-def nearest(polygons: Projected, inverse_depth: Floats, surface: NDArray[np.int32]) -> tuple[Floats, NDArray[np.int32]]:
-    """Draw polygons over a background (H, W); return inverse depth and surface: a polygon's number where it wins."""
+def nearest(
+    polygons: Projected, inverse_depth: Floats, surface: NDArray[np.int32], first_number: int = 0
+) -> tuple[Floats, NDArray[np.int32]]:
+    """Draw polygons over what is there, (H, W) both; return inverse depth and the number of what is seen."""
     width = inverse_depth.shape[1]
     hits = spans(polygons, width)
     pixel, span, step = hits.pixels(width)
@@ -158,5 +235,5 @@ def nearest(polygons: Projected, inverse_depth: Floats, surface: NDArray[np.int3
     np.maximum.at(best, pixel, value)
     won = (value == best[pixel]) & (value > inverse_depth.reshape(-1)[pixel])
     winner = surface.reshape(-1).copy()
-    winner[pixel[won]] = hits.owner[span[won]]
+    winner[pixel[won]] = hits.owner[span[won]] + first_number
     return best.reshape(inverse_depth.shape), winner.reshape(surface.shape)

@@ -40,14 +40,15 @@ class Lighting:
         blend = (1.0 - (1.0 - np.minimum(height, 1.0)) ** 3)[:, None]
         color = self.horizon + blend * (self.zenith - self.horizon)
         # Clouds hang on a level sheet; dividing by the height bends it down to the horizon.
-        stretch = 110.0 / (height + 0.22)
-        footprint = np.full_like(height, 110.0 * pixel_rad) / (height + 0.22) ** 2
+        stretch = 62.0 / (height + 0.22)
+        footprint = np.full_like(height, 62.0 * pixel_rad) / (height + 0.22) ** 2
         density = noise.sample(direction[0] / length * stretch, direction[1] / length * stretch, footprint)
         cover = np.clip((density + 1.6 * self.clouds - 0.9) * 1.7, 0.0, 1.0) * np.clip(height * 9.0, 0.0, 1.0)
         white = np.float32(0.93) - 0.12 * np.clip(density, 0.0, 1.0)
         color += cover[:, None] * np.float32(0.85) * (white[:, None] - color)
         toward_sun = (direction * self.sun.astype(np.float32)[:, None]).sum(axis=0) / length
-        glow = np.clip(toward_sun, 0.0, 1.0) ** 24
+        glow = np.clip(toward_sun, 0.0, 1.0) ** 2
+        glow = (glow * glow * glow) ** 2 * glow
         return np.asarray(color + 0.25 * glow[:, None], dtype=np.float32)
 
 
@@ -58,8 +59,8 @@ def draw_lighting(rng: np.random.Generator) -> Lighting:
     warmth = rng.uniform(0.0, 1.0)
     return Lighting(
         sun=sun,
-        sun_color=np.array([1.35, 1.27 - 0.08 * warmth, 1.12 - 0.22 * warmth], dtype=np.float32),
-        ambient=np.array([0.40, 0.46, 0.56], dtype=np.float32) * np.float32(rng.uniform(0.9, 1.1)),
+        sun_color=np.array([1.55, 1.46 - 0.09 * warmth, 1.29 - 0.25 * warmth], dtype=np.float32),
+        ambient=np.array([0.44, 0.50, 0.60], dtype=np.float32) * np.float32(rng.uniform(0.9, 1.1)),
         zenith=np.array([0.10, 0.24, 0.58], dtype=np.float32),
         horizon=np.array([0.62, 0.72, 0.82], dtype=np.float32) * np.float32(rng.uniform(0.95, 1.05)),
         clouds=float(rng.uniform(0.25, 0.75)),

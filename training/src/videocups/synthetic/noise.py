@@ -11,11 +11,16 @@ Floats = NDArray[np.float32]
 
 SIZE = 512
 LEVELS = 8
+_SCALES = (0.5 ** np.arange(LEVELS + 1)).astype(np.float32)
+_MASKS = (SIZE // 2 ** np.arange(LEVELS + 1) - 1).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """All mip levels behind one another in ``texels``; every level is half as wide as the one before."""
+    """All mip levels behind one another in ``texels``, every level half as wide as the one before.
+
+    Each level repeats its first row and column at its end.
+    """
 
     texels: Floats
     starts: NDArray[np.int32]
@@ -26,24 +31,24 @@ class Noise:
         fine = level.astype(np.int32)
         blend = level - fine
         first = self._bilinear(u, v, fine)
+        if not level.any():
+            return first
         return np.asarray(first + blend * (self._bilinear(u, v, fine + 1) - first))
 
     def _bilinear(self, u: Floats, v: Floats, level: NDArray[np.int32]) -> Floats:
-        scale = np.ldexp(np.float32(1), -level)
+        scale = _SCALES[level]
         # Texel centres of coarser levels lie between those of the finer ones.
         x, y = (u + 0.5) * scale - 0.5, (v + 0.5) * scale - 0.5
         x0, y0 = np.floor(x), np.floor(y)
         fx, fy = x - x0, y - y0
-        size = np.right_shift(SIZE, level)
-        mask = size - 1
-        column, row = x0.astype(np.int32), y0.astype(np.int32)
-        left, right = column & mask, (column + 1) & mask
-        top = self.starts[level] + (row & mask) * size
-        bottom = self.starts[level] + ((row + 1) & mask) * size
-        upper = self.texels[top + left]
-        upper += fx * (self.texels[top + right] - upper)
-        lower = self.texels[bottom + left]
-        lower += fx * (self.texels[bottom + right] - lower)
+        mask = _MASKS[level]
+        stride = mask + 2
+        at = self.starts[level] + (y0.astype(np.int32) & mask) * stride + (x0.astype(np.int32) & mask)
+        upper = self.texels.take(at)
+        upper += fx * (self.texels.take(at + 1) - upper)
+        at += stride
+        lower = self.texels.take(at)
+        lower += fx * (self.texels.take(at + 1) - lower)
         return np.asarray(upper + fy * (lower - upper))
 
 
@@ -57,8 +62,9 @@ def make_noise(rng: np.random.Generator) -> Noise:
     while len(levels) <= LEVELS:
         last = levels[-1]
         levels.append(0.25 * (last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]))
-    sizes = np.array([level.size for level in levels])
-    flat = np.concatenate([level.reshape(-1) for level in levels]).astype(np.float32)
+    wrapped = [np.pad(level, ((0, 1), (0, 1)), mode="wrap") for level in levels]
+    sizes = np.array([level.size for level in wrapped])
+    flat = np.concatenate([level.reshape(-1) for level in wrapped]).astype(np.float32)
     return Noise(flat, (np.cumsum(sizes) - sizes).astype(np.int32))
 
 

@@ -56,8 +56,8 @@ def paint_ground(
     block = ~street
     color[block], classes[block] = _block(spot[block], fine[block], coarse[block])
     up = lighting.shade(np.array([[0.0, 0.0, 1.0]]))[0]
-    in_shadow = view.shadow.reshape(-1)[view.ground]
-    color *= np.where(in_shadow[:, None], lighting.ambient * np.float32(0.92), up)
+    dark = view.shadow.reshape(-1)[view.ground, None]
+    color *= up + dark * (lighting.ambient * np.float32(0.92) - up)
     return color, classes
 
 

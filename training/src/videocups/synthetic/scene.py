@@ -18,7 +18,7 @@ STATIC = -1
 class Scene:
     """P polygons in N rigid parts; the polygons of one part lie side by side.
 
-    Polygons: ``corners`` (P, 4, 3), unit ``normal`` (P, 3) and ``offset`` (P,) in part coordinates,
+    Polygons: ``corners`` (3, 4, P), unit ``normal`` (P, 3) and ``offset`` (P,) in part coordinates,
     ``texture`` (P, 2, 4): texture u and v = texture[:, :3] · point + texture[:, 3].
     Parts: ``first`` and ``count`` polygon, ``center`` (N, 3) and ``radius`` of a sphere around it,
     ``shadow_height_m``: the level its shadow falls on, NaN where it casts none.
@@ -80,7 +80,7 @@ class SceneBuilder:
             np.linalg.norm(m.corners - middle, axis=2).max() for m, middle in zip(self.meshes, middles, strict=True)
         ]
         return Scene(
-            corners=whole.corners,
+            corners=np.ascontiguousarray(whole.corners.transpose(2, 1, 0)),
             normal=normal,
             offset=np.einsum("pk,pk->p", normal, whole.corners.mean(axis=1)),
             color=whole.color.astype(np.float32),

@@ -248,7 +248,7 @@ def tree(rng: np.random.Generator, size: float) -> Mesh:
             )
         return join(meshes)
     radius = 1.55 * size
-    for index in range(int(rng.integers(2, 5))):
+    for index in range(int(rng.integers(2, 4))):
         angle = rng.uniform(0, 2 * np.pi)
         shift = 0.0 if index == 0 else 0.75 * size
         center = (shift * np.cos(angle), shift * np.sin(angle), trunk + radius * (0.95 + 0.28 * index))
@@ -260,7 +260,7 @@ def tree(rng: np.random.Generator, size: float) -> Mesh:
 def bush(rng: np.random.Generator) -> Mesh:
     """Build one or two low lumps."""
     meshes = []
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(1 + int(rng.random() < 0.3)):
         radius = float(rng.uniform(0.45, 0.85))
         center = (float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.3, 0.3)), radius * 0.7)
         lump = sphere((radius, radius, radius * 0.85), center, 1)

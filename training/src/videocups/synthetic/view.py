@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videocups.synthetic import cast
+from videocups.synthetic.classes import WorldClass
 from videocups.synthetic.layout import KERB_M, Town
 from videocups.synthetic.mesh import Array
 from videocups.synthetic.scene import Scene
@@ -16,7 +17,8 @@ from videocups_core.types import CameraModel
 Floats = NDArray[np.float32]
 
 GROUND_REACH_M = 700.0
-SHADOW_REACH_M = 90.0
+SHADOW_REACH_M, LARGE_SHADOW_REACH_M, LARGE_M = 55.0, 120.0, 5.5
+"""Farther away a shadow on the ground is thinner than a row of pixels; large things are those of LARGE_M radius."""
 ROAD, BLOCK, SKY = 0, 1, 2
 """Numbers of the background's surfaces; polygons follow from BACKGROUND on."""
 BACKGROUND = 3
@@ -29,7 +31,7 @@ class View:
     ``surface`` (H, W): ROAD, BLOCK, SKY or BACKGROUND + q for visible polygon q.
     ``inverse_depth`` (H, W): 1/m, 0 in the sky. ``plane`` (S, 3): inverse depth = a·x + b·y + c of each surface.
     ``edges`` (Q, 4, 3) of the polygons, ``polygon`` (Q,) and ``part`` (S,) in the scene (−1 for the background).
-    ``camera_from_part`` (N, 3, 4). ``shadow`` (H, W): ground in shadow. ``kerb`` (G,): signed distance to the kerb of
+    ``camera_from_part`` (N, 3, 4). ``shadow`` (H, W): 0..1, how much of the ground there is in shadow. ``kerb`` (G,): signed distance to the kerb of
     the pixels in ``ground`` (G,), whose world x and y are ``ground_xy`` (2, G).
     """
 
@@ -41,7 +43,7 @@ class View:
     edges: Array
     polygon: NDArray[np.int64]
     part: NDArray[np.int32]
-    shadow: NDArray[np.bool_]
+    shadow: Floats
     ground: NDArray[np.int64]
     ground_xy: Floats
     kerb: Floats
@@ -78,23 +80,32 @@ def look(
     camera_from_part = _compose(world_to_camera, part_poses)
     ground = _Ground(camera, camera_to_world, town)
     parts = cast.parts_in_view(scene, camera_from_part, camera)
-    polygon = _facing(scene, cast.polygons_of(scene, parts), camera_from_part)
-    corners = cast.place(scene.corners[polygon], camera_from_part[scene.part[polygon]])
-    projected, kept = cast.project(corners, camera)
-    polygon = polygon[kept]
-    inverse_depth, winner = cast.nearest(projected, ground.inverse_depth, ground.surface - BACKGROUND)
+    depth, winner = ground.inverse_depth, ground.surface - BACKGROUND
+    layers: list[cast.Projected] = []
+    polygons: list[NDArray[np.int64]] = []
+    shift = 0
+    building = scene.class_id[parts] == WorldClass.BUILDING
+    for group in (parts[building], parts[~building]):
+        # What buildings hide as a whole need not be cast.
+        open_parts = group[~cast.hidden(scene, camera_from_part, camera, group, depth)]
+        projected, numbers = _project(scene, camera, camera_from_part, open_parts)
+        depth, winner = cast.nearest(projected, depth, winner, first_number=shift)
+        layers.append(projected)
+        polygons.append(numbers)
+        shift += len(numbers)
+    inverse_depth, polygon = depth, np.concatenate(polygons)
     surface = (winner + BACKGROUND).astype(np.int32)
     visible = np.flatnonzero(surface.reshape(-1)[ground.pixel] < BACKGROUND)
-    shadow = np.zeros(surface.shape, dtype=bool)
+    shadow = np.zeros(surface.shape, dtype=np.float32)
     if sun is not None:
-        shadow = _shadows(scene, camera, world_to_camera, part_poses, sun) & (surface < SKY)
+        shadow = _softened(_shadows(scene, camera, world_to_camera, part_poses, sun))
     return View(
         camera_to_world=camera_to_world,
         camera_from_part=camera_from_part,
         surface=surface,
         inverse_depth=inverse_depth,
-        plane=np.concatenate([ground.planes, projected.plane]),
-        edges=projected.edges,
+        plane=np.concatenate([ground.planes, *(layer.plane for layer in layers)]),
+        edges=np.concatenate([layer.edges for layer in layers]),
         polygon=polygon,
         part=np.concatenate([np.full(BACKGROUND, -1, dtype=np.int32), scene.part[polygon]]),
         shadow=shadow,
@@ -143,11 +154,27 @@ def _compose(outer: Array, inner: Array) -> Array:
     return np.asarray(result)
 
 
+def _project(
+    scene: Scene, camera: CameraModel, camera_from_part: Array, parts: NDArray[np.int64]
+) -> tuple[cast.Projected, NDArray[np.int64]]:
+    """Return the projected polygons of ``parts`` that may be seen, and their numbers in the scene."""
+    polygon = _facing(scene, cast.polygons_of(scene, parts), camera_from_part)
+    projected, kept = cast.project(cast.place(scene, polygon, camera_from_part), camera)
+    return projected, polygon[kept]
+
+
 def _facing(scene: Scene, polygon: NDArray[np.int64], camera_from_part: Array) -> NDArray[np.int64]:
     """Leave out polygons seen from behind."""
     eye = -np.einsum("nji,nj->ni", camera_from_part[:, :, :3], camera_from_part[:, :, 3])
     height = np.einsum("pk,pk->p", scene.normal[polygon], eye[scene.part[polygon]]) - scene.offset[polygon]
     return polygon[height > 1e-6]
+
+
+def _softened(mask: NDArray[np.bool_]) -> Floats:
+    """Blur a mask over 3×3 pixels."""
+    wide = np.pad(mask.astype(np.float32), 1, mode="edge")
+    rows = 0.25 * wide[:-2] + 0.5 * wide[1:-1] + 0.25 * wide[2:]
+    return np.asarray(0.25 * rows[:, :-2] + 0.5 * rows[:, 1:-1] + 0.25 * rows[:, 2:])
 
 
 def _shadows(
@@ -160,16 +187,15 @@ def _shadows(
     thrown = np.matmul(flatten[:, :3], part_poses)
     thrown[:, :, 3] += height[:, None] * (sun / sun[2])
     camera_from_shadow = _compose(world_to_camera, thrown)
-    center = np.einsum("nij,nj->ni", camera_from_shadow[:, :, :3], scene.center) + camera_from_shadow[:, :, 3]
-    reach = scene.radius / sun[2]
-    parts = np.flatnonzero(
-        ~np.isnan(scene.shadow_height_m) & (center[:, 2] > -reach) & (center[:, 2] < SHADOW_REACH_M + reach)
-    )
+    parts = cast.parts_in_view(scene, camera_from_shadow, camera, stretch=1.0 / float(sun[2]))
+    distance = cast.distances(scene, camera_from_shadow, parts)
+    reach = np.where(scene.radius[parts] > LARGE_M, LARGE_SHADOW_REACH_M, SHADOW_REACH_M)
+    parts = parts[~np.isnan(scene.shadow_height_m[parts]) & (distance < reach)]
     polygon = cast.polygons_of(scene, parts)
     toward_sun = np.einsum("nji,j->ni", part_poses[:, :, :3], sun)
     lit = np.einsum("pk,pk->p", scene.normal[polygon], toward_sun[scene.part[polygon]]) > 1e-3
     polygon = polygon[lit]
-    projected, _ = cast.project(cast.place(scene.corners[polygon], camera_from_shadow[scene.part[polygon]]), camera)
+    projected, _ = cast.project(cast.place(scene, polygon, camera_from_shadow), camera)
     pixel, _, _ = cast.spans(projected, camera.width).pixels(camera.width)
     shadow = np.zeros(camera.height * camera.width, dtype=bool)
     shadow[pixel] = True
