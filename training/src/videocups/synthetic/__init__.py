@@ -2,6 +2,7 @@
 
 from videocups.synthetic.classes import CLASSES, WorldClass
 from videocups.synthetic.config import FIRST_HELD_SEED, SCENARIOS, SETTINGS, WorldConfig
+from videocups.synthetic.storage import Truth, read_truth, write_clip
 from videocups.synthetic.world import World, WorldFrame, iter_frames
 
 __all__ = [
@@ -9,9 +10,12 @@ __all__ = [
     "FIRST_HELD_SEED",
     "SCENARIOS",
     "SETTINGS",
+    "Truth",
     "World",
     "WorldClass",
     "WorldConfig",
     "WorldFrame",
     "iter_frames",
+    "read_truth",
+    "write_clip",
 ]

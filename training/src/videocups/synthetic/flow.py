@@ -19,7 +19,7 @@ FARTHEST_PX = 1e5
 def flow_between(scene: Scene, camera: CameraModel, here: View, there: View) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the flow (H, W, 2) in px from ``here`` to ``there`` and which pixels are not visible there.
 
-    Each pixel follows its own rigid part; the sky is infinitely far. A point that falls behind the camera has flow 0
+    Each pixel follows its own rigid part; the sky is infinitely far. A point that falls behind the camera has flow NaN
     and counts as occluded.
     """
     rays = pixel_rays(camera)
@@ -44,7 +44,7 @@ def flow_between(scene: Scene, camera: CameraModel, here: View, there: View) -> 
     seen = _seen(there, target_x, target_y, inverse * scale, ahead, here.surface == SKY)
     start_x, start_y = np.arange(camera.width, dtype=np.float32), np.arange(camera.height, dtype=np.float32)[:, None]
     flow = np.stack([target_x - start_x, target_y - start_y], axis=2)
-    flow[~ahead] = 0.0
+    flow[~ahead] = np.nan
     return np.asarray(flow, dtype=np.float32), ~seen
 
 

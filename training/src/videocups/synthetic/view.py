@@ -31,8 +31,10 @@ class View:
     ``surface`` (H, W): ROAD, BLOCK, SKY or BACKGROUND + q for visible polygon q.
     ``inverse_depth`` (H, W): 1/m, 0 in the sky. ``plane`` (S, 3): inverse depth = a·x + b·y + c of each surface.
     ``edges`` (Q, 4, 3) of the polygons, ``polygon`` (Q,) and ``part`` (S,) in the scene (−1 for the background).
-    ``camera_from_part`` (N, 3, 4). ``shadow`` (H, W): 0..1, how much of the ground there is in shadow. ``kerb`` (G,): signed distance to the kerb of
-    the pixels in ``ground`` (G,), whose world x and y are ``ground_xy`` (2, G).
+    ``camera_from_part`` (N, 3, 4).
+    ``shadow`` (H, W): 0..1, how much of the ground there is in shadow.
+    ``ground`` (G,): the pixels that show ground, their world x and y are ``ground_xy`` (2, G), and ``kerb`` (G,) is
+    their signed distance to the kerb.
     """
 
     camera_to_world: Array

@@ -36,7 +36,8 @@ class WorldFrame:
 
     ``rgb`` (H, W, 3) uint8. ``class_map`` (H, W) uint8. ``track_map`` (H, W) uint16, 0 for stuff.
     ``depth_m`` (H, W) float32 along the optical axis, 0 in the sky.
-    ``flow_fw_px``, ``flow_bw_px`` (H, W, 2) float32: to the next and to the previous frame, x then y.
+    ``flow_fw_px``, ``flow_bw_px`` (H, W, 2) float32: to the next and to the previous frame, x then y;
+    NaN where the point falls behind the camera, which counts as occluded.
     ``occluded_fw``, ``occluded_bw`` (H, W) bool: not visible there, hidden or out of the image.
     ``camera_to_world`` (4, 4) float64: camera x right, y down, z forward; world x east, y north, z up, metres.
     ``moving_tracks``: tracks that move by more than 0.5 m/s towards the next frame, seen or not.
