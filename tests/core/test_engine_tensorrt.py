@@ -27,7 +27,7 @@ def test_cuda_without_a_driver_is_a_sentence() -> None:
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="the CUDA bindings are not installed here")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU here")
-    with pytest.raises(EngineError, match="CUDA call cudaSetDevice failed: .*; check GPU and driver"):
+    with pytest.raises(EngineError, match=r"CUDA call cudaSetDevice failed: .*; check GPU and driver"):
         _Cuda(runtime, 0)
 
 

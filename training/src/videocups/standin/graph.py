@@ -17,7 +17,9 @@ from videocups_core.standin import MIN_RUN_PX, SLOT_RGB, SLOT_SCORES, STUFF_NAME
 MASK_SIDE = 28
 EMBEDDING_DIMENSIONS = len(SLOT_RGB)
 _OPSET, _IR_VERSION = 18, 8
-_PRIOR = 1500.0  # squared colour distance at the wrong end of the image; half the gap between the nearest stuff colours
+# What a class loses at the image's top and bottom edge, fading to nothing at the middle, as squared colour distance:
+# less than the gap to the next colour wherever the stand-in world shows the class, so exact colours stay exact.
+_PRIORS = {"sky": (0, 2500), "building": (0, 4000), "sidewalk": (10_000, 0), "road": (10_000, 0)}
 _CONFIDENCE_SIGMA = 60.0
 
 
@@ -65,8 +67,8 @@ def _class_logits(graph: _Graph, height: int) -> str:
     colors = np.array(STUFF_RGB + SLOT_RGB, dtype=np.float32)
     bias = np.broadcast_to(-(colors**2).sum(axis=1), (height, 1, len(colors))).copy()
     row = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
-    bias[:, :, STUFF_NAMES.index("sky")] -= np.rint(_PRIOR * np.maximum(row, 0))
-    bias[:, :, STUFF_NAMES.index("road")] -= np.rint(_PRIOR * np.maximum(-row, 0))
+    for name, (top, bottom) in _PRIORS.items():
+        bias[:, :, STUFF_NAMES.index(name)] -= np.rint(top * np.maximum(-row, 0) + bottom * np.maximum(row, 0))
     pixels = graph("Cast", "image", to=TensorProto.FLOAT)
     product = graph("MatMul", pixels, graph.constant("colors", np.ascontiguousarray(2 * colors.T)))
     logits = graph("Add", product, graph.constant("bias", bias))
