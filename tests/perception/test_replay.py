@@ -1,0 +1,264 @@
+"""Replay: the recorded bytes arrive as they are, at the right time, from whole and from damaged recordings."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
+
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
+from rosbags.typesys import Stores, get_typestore  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from videocups_core.clip import ClipInfo, write_clip_info  # noqa: E402
+from videocups_core.standin import StandInWorld  # noqa: E402
+from videocups_core.types import CameraModel  # noqa: E402
+from videocups_perception.conversions import image_message  # noqa: E402
+from videocups_perception.replay_node import ReplayNode, parse  # noqa: E402
+
+MS = 1_000_000
+T0 = 1_650_000_000_000_000_000
+WORLD = StandInWorld()
+STORAGES = {"mcap": StoragePlugin.MCAP, "db3": StoragePlugin.SQLITE3}
+
+
+def header_at(stamp_ns):
+    header = Header(frame_id="recorded_camera")
+    header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    return header
+
+
+def write_bag(folder, count, period_ms, storage="mcap", topic="/image"):
+    """Write a bag of world frames, logged 5 ms after their stamps; also a topic of a type that nobody has."""
+    types = get_typestore(Stores.ROS2_JAZZY)
+    from rosbags.typesys import get_types_from_msg
+
+    types.register(get_types_from_msg("uint8 secret", "nowhere_msgs/msg/Unknown"))
+    recorded = []
+    with Writer(folder, version=9, storage_plugin=STORAGES[storage]) as writer:
+        images = writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=types)
+        unknown = writer.add_connection("/unknown", "nowhere_msgs/msg/Unknown", typestore=types)
+        for index in range(count):
+            stamp_ns = T0 + index * period_ms * MS
+            message = image_message(header_at(stamp_ns), WORLD.image_rgb(index), "rgb8")
+            recorded.append(bytes(serialize_message(message)))
+            writer.write(images, stamp_ns + 5 * MS, recorded[-1])
+            writer.write(unknown, stamp_ns + 6 * MS, b"\x00\x01\x00\x00\x07")
+    return recorded
+
+
+@pytest.fixture
+def play(spinner):
+    """Replay with the given command line while an observer listens; returns what it heard, by topic."""
+
+    def run(source, *options, kinds=None, timeout_s=15.0):
+        heard = {topic: [] for topic in ("/clock", "/image", "/image/compressed", "/camera_info")}
+        observer = spinner(lambda context: rclpy.create_node("listener", context=context))
+
+        def collect(topic, raw):
+            return lambda message: heard[topic].append((time.monotonic(), message))
+
+        observer.node.create_subscription(Clock, "/clock", collect("/clock", False), 1000)
+        observer.node.create_subscription(Image, "/image", collect("/image", True), 100, raw=True)
+        observer.node.create_subscription(
+            CompressedImage, "/image/compressed", collect("/image/compressed", False), 100
+        )
+        observer.node.create_subscription(CameraInfo, "/camera_info", collect("/camera_info", False), 100)
+        arguments = parse([str(source), "--wait", "10", *options])
+        replay = spinner(lambda context: ReplayNode(arguments, context=context))
+        replay.node.begin()
+        deadline_s = time.monotonic() + timeout_s
+        while replay.node.exit_status is None:
+            assert time.monotonic() < deadline_s, "the replay did not end"
+            time.sleep(0.005)
+        time.sleep(0.2)
+        return replay.node, heard
+
+    return run
+
+
+@pytest.mark.parametrize("storage", ["mcap", "db3"])
+def test_the_bytes_arrive_as_they_were_recorded(play, tmp_path, storage):
+    recorded = write_bag(tmp_path / "bag", 12, 20, storage)
+    node, heard = play(tmp_path / "bag")
+    assert node.exit_status == 0
+    assert [bytes(data) for _, data in heard["/image"]] == recorded
+    assert node.published == {"/image": 12}  # the unknown type is left out
+    arrival_s = [at_s for at_s, _ in heard["/image"]]
+    assert 0.2 < arrival_s[-1] - arrival_s[0] < 0.6  # 11 periods of 20 ms
+    clock_ns = [message.clock.sec * 10**9 + message.clock.nanosec for _, message in heard["/clock"]]
+    assert clock_ns == sorted(clock_ns)
+    assert clock_ns[0] == T0 + 5 * MS
+    assert clock_ns[-1] == T0 + (11 * 20 + 5) * MS
+    assert len(clock_ns) > 20  # also between the messages
+
+
+def test_rate_start_and_duration(play, tmp_path):
+    recorded = write_bag(tmp_path / "bag", 30, 50)
+    node, heard = play(tmp_path / "bag", "--rate", "5", "--start", "0.5", "--duration", "0.5")
+    assert node.exit_status == 0
+    assert [bytes(data) for _, data in heard["/image"]] == recorded[10:21]
+    arrival_s = [at_s for at_s, _ in heard["/image"]]
+    assert 0.08 < arrival_s[-1] - arrival_s[0] < 0.3  # half a second, five times as fast
+
+
+@pytest.mark.parametrize("state", ["no metadata", "stale metadata", "one file"])
+def test_the_storage_counts_not_its_metadata(play, tmp_path, state):
+    recorded = write_bag(tmp_path / "bag", 5, 10)
+    source = tmp_path / "bag"
+    if state == "no metadata":
+        (source / "metadata.yaml").unlink()
+    elif state == "stale metadata":
+        text = (source / "metadata.yaml").read_text()
+        (source / "metadata.yaml").write_text(text.replace("message_count: 5", "message_count: 0"))
+    else:
+        source = next(source.glob("*.mcap"))
+    _, heard = play(source)
+    assert [bytes(data) for _, data in heard["/image"]] == recorded
+
+
+def test_as_fast_as_the_node_follows_no_frame_is_lost(make_rig, play, tmp_path):
+    write_bag(tmp_path / "bag", 30, 500)  # fifteen seconds of recording
+    rig = make_rig(input_reliability="reliable")
+    rig.listen_to_results()
+    rig.start()
+    start_s = time.monotonic()
+    node, _ = play(tmp_path / "bag", "--follow", "/vps/panoptic/segments")
+    assert time.monotonic() - start_s < 6.0
+    assert node.exit_status == 0
+    assert (node.follow_pace.answered, node.follow_pace.unanswered) == (30, 0)
+    rig.wait(lambda: len(rig.received["/vps/panoptic/image"]) == 30)
+    for index, (_, message) in enumerate(rig.received["/vps/panoptic/image"]):
+        truth = rig.oracle.step(index, 0)
+        assert message.header == header_at(T0 + index * 500 * MS)
+        assert np.array_equal(np.frombuffer(message.data, np.uint16).reshape(256, 512), truth.segment_ids)
+
+
+def test_a_loop_jumps_back_and_the_node_starts_new_tracks(make_rig, spinner, tmp_path):
+    write_bag(tmp_path / "bag", 25, 50)
+    rig = make_rig()
+    rig.listen_to_results()
+    rig.start()
+    arguments = parse([str(tmp_path / "bag"), "--loop", "--wait", "10", "--rate", "2"])
+    replay = spinner(lambda context: ReplayNode(arguments, context=context))
+    replay.node.begin()
+    rig.wait(lambda: rig.received["/vps/panoptic/segments"][-1:] and
+             rig.received["/vps/panoptic/segments"][-1][1].track_epoch == 2)  # fmt: skip
+    assert replay.node.stop_work()
+    epochs = [message.track_epoch for _, message in rig.received["/vps/panoptic/segments"]]
+    assert epochs == sorted(epochs)
+
+
+def test_a_damaged_bag_plays_up_to_the_damage_and_says_so(play, tmp_path):
+    recorded = write_bag(tmp_path / "bag", 20, 5)
+    file = next((tmp_path / "bag").glob("*.mcap"))
+    data = bytearray(file.read_bytes())
+    middle = data.find(recorded[10][:30])
+    data[middle - 400 : middle + 400] = bytes(800)  # the eleventh record and what frames it
+    file.write_bytes(data)
+    node, heard = play(tmp_path / "bag")
+    assert node.exit_status in (0, 1)
+    whole = [bytes(message) for _, message in heard["/image"]]
+    assert whole[:9] == recorded[:9]
+
+
+def test_a_message_that_is_no_image_stops_neither_replay_nor_node(make_rig, play, tmp_path):
+    types = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        images = writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=types)
+        for index in range(6):
+            good = image_message(header_at(T0 + index * 50 * MS), WORLD.image_rgb(index), "rgb8")
+            junk = b"\x00\x01\x00\x00" + b"\xff" * 40 if index % 2 else bytes(serialize_message(good))
+            writer.write(images, T0 + index * 50 * MS, junk)
+    rig = make_rig()
+    rig.listen_to_results()
+    rig.start()
+    node, _ = play(tmp_path / "bag")
+    assert node.exit_status == 0
+    assert node.published == {"/image": 6}
+    rig.wait(lambda: len(rig.received["/vps/panoptic/segments"]) == 3)
+    segments, _ = rig.exchange(rig.image(9, T0 + 10_000 * MS, "recorded_camera"))
+    assert segments.frame_index == 3
+
+
+def make_clip(folder, suffix=".png"):
+    (folder / "frames").mkdir(parents=True)
+    for index in range(4):
+        cv2.imwrite(str(folder / "frames" / f"{index:06d}{suffix}"), WORLD.image_rgb(index)[..., ::-1])
+    camera = CameraModel(512, 256, (400.0, 0, 255.5, 0, 401.0, 127.5, 0, 0, 1.0))
+    stamps = tuple(T0 + index * 20 * MS for index in range(4))
+    info = ClipInfo("clip", "left_camera", 512, 256, stamps, camera=camera, image_suffix=suffix)
+    write_clip_info(folder, info)
+    return info
+
+
+def test_a_clip_is_replayed_like_a_bag(play, tmp_path):
+    make_clip(tmp_path / "clip")
+    node, heard = play(tmp_path / "clip")
+    assert node.exit_status == 0
+    images = [deserialize_message(bytes(data), Image) for _, data in heard["/image"]]
+    assert len(images) == 4
+    for index, message in enumerate(images):
+        assert message.header.frame_id == "left_camera"
+        assert message.header.stamp.nanosec == index * 20 * MS
+        assert np.array_equal(np.frombuffer(message.data, np.uint8).reshape(256, 512, 3), WORLD.image_rgb(index))
+    assert [message.k[4] for _, message in heard["/camera_info"]] == [401.0] * 4
+
+
+def test_the_files_of_a_clip_can_be_sent_as_they_are(play, tmp_path):
+    info = make_clip(tmp_path / "clip")
+    write_clip_info(tmp_path / "clip", replace(info, camera=None))
+    _, heard = play(tmp_path / "clip", "--compressed")
+    sent = [bytes(message.data) for _, message in heard["/image/compressed"]]
+    assert sent == [path.read_bytes() for path in sorted((tmp_path / "clip" / "frames").iterdir())]
+    assert heard["/camera_info"] == []
+
+
+def run_process(*arguments, timeout_s=20):
+    command = [sys.executable, "-m", "videocups_perception.replay_node", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+
+
+def test_as_a_process_it_ends_with_a_summary_or_a_sentence(tmp_path):
+    write_bag(tmp_path / "bag", 3, 10)
+    done = run_process(tmp_path / "bag", "--ros-args", "-r", "/image:=/front/image")
+    assert done.returncode == 0, done.stderr
+    assert "replayed /image 3" in done.stderr
+    (tmp_path / "empty").mkdir()
+    shutil.copy(__file__, tmp_path / "text.mcap")
+    for source, sentence in (
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "empty", "neither a bag nor a clip"),
+        (tmp_path / "text.mcap", "cannot be read as a bag"),
+    ):
+        failed = run_process(source)
+        assert failed.returncode == 1
+        assert sentence in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_signal_ends_it_with_status_0(tmp_path):
+    write_bag(tmp_path / "bag", 50, 1000)
+    command = [sys.executable, "-m", "videocups_perception.replay_node", str(tmp_path / "bag")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(2.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    start_s = time.monotonic()
+    _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - start_s < 2.0
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
