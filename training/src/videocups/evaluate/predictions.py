@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,10 @@ class Predictions(Protocol):
 
     def count(self) -> int:
         """Return the number of predicted frames."""
+        ...
+
+    def lean(self) -> Predictions:
+        """Return what ``read`` needs and no more, to be sent to another process."""
         ...
 
     def read(self, place: Any) -> Maps:
@@ -90,6 +94,10 @@ class ClipPredictions:
         """Return the number of frames in all clips."""
         return sum(len(open_panoptic_clip(folder)) for folder in self.folders)
 
+    def lean(self) -> Predictions:
+        """Return itself: it is small."""
+        return self
+
     def read(self, place: tuple[Path, int]) -> Maps:
         """Read one frame of a clip."""
         frame = open_panoptic_clip(place[0]).frame(place[1])
@@ -127,6 +135,10 @@ class CocoPredictions:
         """Return the number of annotations."""
         return len({id(row) for row in self.rows.values()})
 
+    def lean(self) -> Predictions:
+        """Return a copy without the table of frames."""
+        return replace(self, rows={}, shared_names=frozenset())
+
     def read(self, place: tuple[Path, tuple[Any, ...], str]) -> Maps:
         """Read a segment image and look its segments up."""
         path, segments, name = place
@@ -151,6 +163,10 @@ class StepPredictions:
     def count(self) -> int:
         """Return the number of PNGs."""
         return len(set(self.files.values()))
+
+    def lean(self) -> Predictions:
+        """Return a copy without the index of files."""
+        return replace(self, files={}, shared_names=frozenset())
 
     def read(self, place: Path) -> Maps:
         """Decode a PNG. The same number in two classes is two objects, so the class goes into the id."""

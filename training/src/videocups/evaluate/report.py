@@ -152,8 +152,8 @@ def _matching(evaluation: Evaluation) -> str:
     for pseudo, target in enumerate(mapping.targets):
         overlap = mapping.overlap_px[pseudo] if mapping.overlap_px else ()
         size = sum(overlap)
-        if mapping.overlap_px and not size:
-            continue
+        if not size and (mapping.overlap_px or mapping.methods[pseudo] == "none"):
+            continue  # never predicted on a labeled pixel
         named = "void" if target == mapping.void else f"{_swatch(color[target])}{escape(mapping.class_names[target])}"
         share = overlap[target] / size if size and target != mapping.void else float("nan")
         kind = "thing" if pseudo in mapping.pseudo_things else "stuff"

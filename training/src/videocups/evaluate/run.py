@@ -90,7 +90,7 @@ def evaluate_predictions(request: Request) -> Evaluation:
 
 def find_jobs(dataset: TableDataset, predictions: Predictions, resize: bool) -> list[Job]:
     """Find every labeled frame's prediction; FileNotFoundError names those that are missing."""
-    lean = replace(dataset, found=())  # what travels to the workers
+    lean, lean_predictions = replace(dataset, found=()), predictions.lean()  # what travels to the workers
     jobs, missing = [], []
     for sequence in dataset.sequences():
         places = []
@@ -99,7 +99,7 @@ def find_jobs(dataset: TableDataset, predictions: Predictions, resize: bool) -> 
             places.append(place)
             if place is None:
                 missing.append(f"{sequence.key}/{frame.name}" if frame.name != sequence.key else frame.name)
-        jobs.append(Job(lean, predictions, sequence, tuple(places), resize))
+        jobs.append(Job(lean, lean_predictions, sequence, tuple(places), resize))
     if missing:
         total = sum(len(job.places) for job in jobs)
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""

@@ -28,6 +28,8 @@ from videocups_core.types import ClassInfo
 
 _READERS = {**READERS, "panoptic_clip": PanopticClipReader, "waymo_parquet": WaymoParquetReader}
 
+_UNKNOWN = np.iinfo(np.uint16).max
+
 
 @dataclass(frozen=True)
 class TableDataset:
@@ -88,17 +90,19 @@ class TableDataset:
         return None if path is None else read_rgb(path)
 
     def _classes_of(self, raw: NDArray[np.int32], frame: Frame) -> NDArray[np.uint8]:
-        table = np.full(max(raw.max(initial=0), max(self.raw_to_class), VOID) + 2, VOID, dtype=np.uint8)
+        """Look the raw values up; where they are class ids themselves, a strange one is an error and not void."""
+        others = _UNKNOWN if self.strict else VOID
+        table = np.full(max(raw.max(initial=0), max(self.raw_to_class), VOID) + 2, others, dtype=np.uint16)
+        table[[VOID_RAW + 1, VOID + 1]] = VOID
         for value, class_id in self.raw_to_class.items():
             table[value + 1] = class_id
-        if self.strict:
-            known = np.array([VOID_RAW, VOID, *self.raw_to_class])
-            if unknown := sorted(set(np.unique(raw).tolist()) - set(known.tolist())):
-                raise ValueError(
-                    f"{frame.files[0]} holds class {unknown[0]}, which dataset {self.name} does not have "
-                    f"(0..{self.num_classes - 1}, void {VOID}); is it in another coding?"
-                )
-        return table[raw + 1]
+        classes = table[raw + 1]
+        if self.strict and (strange := classes == _UNKNOWN).any():
+            raise ValueError(
+                f"{frame.files[0]} holds class {raw[strange].min()}, which dataset {self.name} does not have "
+                f"(0..{self.num_classes - 1}, void {VOID}); is it in another coding?"
+            )
+        return classes.astype(np.uint8)
 
 
 def open_dataset(
