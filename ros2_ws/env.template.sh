@@ -51,8 +51,12 @@ _videocups_main() {
   _videocups_defaults
 }
 
-_videocups_main
-_videocups_status=$?
+# The scripts of ROS 2 read unset variables; under `set -u` that would end the caller's shell.
+case "$-" in *u*) _videocups_nounset=-u ;; *) _videocups_nounset=+u ;; esac
+set +u
+_videocups_status=0
+_videocups_main || _videocups_status=$?
+set "$_videocups_nounset"
 unset -f _videocups_main _videocups_defaults _videocups_without_ours
-unset _videocups_root _videocups_distro
+unset _videocups_root _videocups_distro _videocups_nounset
 [ "$_videocups_status" = 0 ]

@@ -98,7 +98,8 @@ def workspace(tmp_path: Path) -> Path:
         install = root / f"ros2_ws/install-{distro}"
         install.mkdir()
         for shell in ("bash", "zsh"):
-            (install / f"local_setup.{shell}").write_text(f'export PYTHONPATH="{install}/lib:$PYTHONPATH"\n')
+            text = f'[ -z "$UNSET_VARIABLE" ]\nfalse\nexport PYTHONPATH="{install}/lib:$PYTHONPATH"\n'
+            (install / f"local_setup.{shell}").write_text(text)
     (root / ".venv-kilted/lib/python3.11/site-packages/ros_rcl.libs").mkdir(parents=True)
     system = tmp_path / "opt/ros/jazzy"
     system.mkdir(parents=True)
@@ -155,6 +156,15 @@ def test_sourcing_again_leaves_nothing_of_the_first(shell: str, workspace: Path)
     assert again == once
     other = sourced(shell, workspace, 'source "$E" jazzy; source "$E" kilted')
     assert not [name for name, value in other.items() if "jazzy" in value]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_strict_script_can_source_it_and_stays_strict(shell: str, workspace: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "E": str(workspace / "env.sh")}
+    result = run(shell, "-euc", 'source "$E" kilted; echo "$ROS_DISTRO"; echo "$nowhere"; echo on', env=environment)
+    assert result.stdout == "kilted\n"
+    assert result.returncode != 0
+    assert "nowhere" in result.stderr
 
 
 @pytest.mark.parametrize("shell", SHELLS)
