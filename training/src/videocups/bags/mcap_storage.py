@@ -125,14 +125,19 @@ class McapStorage:
             return False
 
     def _take_summary(self, summary: memoryview) -> bool:
-        catalogue, blocks, statistics = Catalogue(), [], None
+        catalogue, blocks, chunks, statistics = Catalogue(), [], 0, None
         for opcode, body in iter_records(summary):
             catalogue.add(opcode, body)
             if opcode == CHUNK_INDEX:
-                blocks.append(_indexed_block(Fields(body)))
+                block = _indexed_block(Fields(body))
+                if block.offset + block.length > self._size:
+                    raise RecordError("it points behind the end of the file")
+                if block.start_ns <= block.end_ns:  # a chunk may hold no message
+                    blocks.append(block)
+                chunks += 1
             elif opcode == STATISTICS:
                 statistics = _statistics(Fields(body))
-        if statistics is None or statistics.chunks != len(blocks):
+        if statistics is None or statistics.chunks != chunks:
             return False
         if (statistics.messages and not blocks) or set(statistics.counts) - set(catalogue.channels):
             return False  # messages outside chunks are in no index; unknown channels need a look at the data
@@ -160,7 +165,7 @@ class McapStorage:
             elif opcode == CHUNK:
                 self._scan_chunk(position, min(end, self._size))
             else:
-                self._catalogue.add(opcode, memoryview(self._read(position + RECORD_HEAD.size, length)))
+                self._describe(opcode, memoryview(self._read(position + RECORD_HEAD.size, length)))
             position = min(end, self._size)
             if loose and (opcode != MESSAGE or position - loose_start > LOOSE_BLOCK_BYTES):
                 self._add_loose(loose_start, loose)
@@ -180,7 +185,7 @@ class McapStorage:
         channels: Counter[int] = Counter()
         times = []
         for opcode, body in iter_records(content.records):
-            self._catalogue.add(opcode, body)
+            self._describe(opcode, body)
             if opcode == MESSAGE and len(body) >= MESSAGE_HEAD.size:
                 channel_id, _, log_ns, _ = MESSAGE_HEAD.unpack_from(body)
                 channels[channel_id] += 1
@@ -188,6 +193,12 @@ class McapStorage:
         if times:
             block = Block(min(times), max(times), start, length, is_chunk=True, channel_ids=frozenset(channels))
             self._add(block, channels)
+
+    def _describe(self, opcode: int, body: memoryview) -> None:
+        try:
+            self._catalogue.add(opcode, body)
+        except RecordError as error:
+            self.damage.add(f"a description of topics in {self.path.name} is damaged ({error})")
 
     def _add_loose(self, start: int, loose: list[tuple[int, int, int]]) -> None:
         times = [log_ns for _, log_ns, _ in loose]
@@ -235,8 +246,10 @@ class McapStorage:
         )
 
     def _read(self, offset: int, length: int) -> bytes:
+        if offset >= self._size:  # a damaged index may point anywhere
+            return b""
         self._file.seek(offset)
-        return self._file.read(length)
+        return self._file.read(min(length, self._size - offset))
 
 
 @dataclass(frozen=True)

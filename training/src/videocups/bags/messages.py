@@ -100,7 +100,7 @@ def _store_for(topic: Topic) -> Typestore:
             store.register(_parsed(topic))
             if topic.msgtype in store.fielddefs:
                 return store
-        except (TypesysError, AssertionError, ValueError, KeyError) as error:
+        except (TypesysError, AssertionError, SyntaxError, ValueError, KeyError) as error:
             if topic.msgtype not in ros2_types().fielddefs:
                 raise BagError(f"the definition of {topic.msgtype} in the recording cannot be read: {error}") from None
     store = get_typestore(Stores.ROS1_NOETIC) if topic.serialization == "ros1" else ros2_types()

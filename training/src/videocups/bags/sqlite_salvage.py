@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from videocups.bags.recording import BagError
+
 SQLITE_MAGIC = b"SQLite format 3\x00"
 TABLE_LEAF = 13
 FIRST_PAGE_HEADER = 100
+SMALLEST_PAGE_BYTES = 512
 INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 Value = int | str | bytes | None
 MESSAGE_COLUMNS = 4  # id, topic_id, timestamp, data
@@ -70,6 +73,8 @@ def salvage(path: Path) -> SalvagedDatabase:
     with path.open("rb") as file:
         head = _read(file, 0, FIRST_PAGE_HEADER)
         page_bytes = _page_bytes(head)
+        if page_bytes < SMALLEST_PAGE_BYTES or page_bytes & (page_bytes - 1):
+            raise BagError(f"the head of {path} is damaged, nothing can be recovered; copy it again from its source")
         layout = _Layout(page_bytes, page_bytes - head[20], path.stat().st_size)
         for row_id, pieces in _rows(file, layout):
             first = _read(file, *pieces[0])

@@ -21,6 +21,7 @@ class SqliteStorage:
         # Without a write-ahead log nobody else writes: immutable needs no lock and no writable folder.
         live = path.with_name(path.name + "-wal").exists()
         self._database = sqlite3.connect(f"file:{quote(str(path))}?{'mode=ro' if live else 'immutable=1'}", uri=True)
+        self._database.text_factory = lambda data: str(data, "utf-8", "replace")
         try:
             self._topic_of = self._read_topics()
             self.start_ns, self.last_ns = self._time("MIN"), self._time("MAX")
@@ -31,7 +32,11 @@ class SqliteStorage:
 
     def counts(self) -> dict[str, int]:
         """Count the messages of every topic; reads every row's head."""
-        found = dict(self._database.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+        try:
+            found = dict(self._database.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+        except sqlite3.DatabaseError as error:
+            self.damage.add(f"the message table of {self.path.name} cannot be read to its end: {error}")
+            return SalvagedStorage(self.path).counts()
         return {topic.name: found.get(topic_id, 0) for topic_id, topic in self._topic_of.items()}
 
     def close(self) -> None:
@@ -53,23 +58,27 @@ class SqliteStorage:
             values.append(stop_ns)
         # Rows first and data one by one: a sort never holds images, and one unreadable image costs only itself.
         query = f"SELECT id, topic_id, timestamp FROM messages WHERE {' AND '.join(clauses)} ORDER BY timestamp, id"
-        rows = self._database.execute(query, values)
-        while row := self._next(rows):
-            row_id, topic_id, log_ns = row
-            try:
-                (data,) = self._database.execute("SELECT data FROM messages WHERE id = ?", (row_id,)).fetchone()
-            except sqlite3.DatabaseError as error:
-                self.damage.add(f"messages of {self.path.name} cannot be read: {error}")
-                continue
-            yield Message(self._topic_of[topic_id], log_ns, data)
-
-    def _next(self, rows: sqlite3.Cursor) -> tuple[int, int, int] | None:
+        seen: set[tuple[int, str]] = set()
         try:
-            row: tuple[int, int, int] | None = rows.fetchone()
+            for row_id, topic_id, log_ns in self._database.execute(query, values):
+                if (data := self._data(row_id)) is not None and topic_id in self._topic_of:
+                    message = Message(self._topic_of[topic_id], log_ns, data)
+                    seen.add((log_ns, message.topic.name))
+                    yield message
         except sqlite3.DatabaseError as error:
             self.damage.add(f"the message table of {self.path.name} cannot be read to its end: {error}")
+            # Rows behind the damage can still be found page by page.
+            for message in SalvagedStorage(self.path).messages(topics, start_ns, stop_ns):
+                if (message.log_ns, message.topic.name) not in seen:
+                    yield message
+
+    def _data(self, row_id: int) -> bytes | None:
+        try:
+            (data,) = self._database.execute("SELECT data FROM messages WHERE id = ?", (row_id,)).fetchone()
+        except (sqlite3.DatabaseError, TypeError) as error:
+            self.damage.add(f"messages of {self.path.name} cannot be read: {error}")
             return None
-        return row
+        return data if isinstance(data, bytes) else None
 
     def _time(self, function: str) -> int | None:
         (value,) = self._database.execute(f"SELECT {function}(timestamp) FROM messages").fetchone()
@@ -90,14 +99,14 @@ class SqliteStorage:
 
 
 class SalvagedStorage:
-    """A .db3 file that was cut: its whole messages, found page by page; see ``Storage``."""
+    """A .db3 file that was cut or damaged: its whole messages, found page by page; see ``Storage``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "ends early (the recorder was stopped or the file was cut)") -> None:
         self.path = path
-        self.damage = Damage([f"{path.name} ends early (the recorder was stopped or the file was cut)"])
+        self.damage = Damage([f"{path.name} {what}"])
         self._database: SalvagedDatabase = salvage(path)
         if not self._database.topics:
-            raise BagError(f"{path} is cut so early that no topic is left; nothing can be recovered")
+            raise BagError(f"{path} {what} and no topic is left; nothing can be recovered")
         self._count_of = Counter(message.topic_id for message in self._database.messages)
         names = ["id", "name", "type", "serialization_format", "offered_qos_profiles", "type_description_hash"]
         rows = [dict(zip(names, row, strict=False)) for row in self._database.topics]
@@ -138,8 +147,8 @@ def open_sqlite(path: Path) -> SqliteStorage | SalvagedStorage:
         return SalvagedStorage(path)
     try:
         return SqliteStorage(path)
-    except sqlite3.DatabaseError:
-        return SalvagedStorage(path)
+    except (sqlite3.DatabaseError, UnicodeDecodeError, KeyError, TypeError):  # the schema itself may be damaged
+        return SalvagedStorage(path, "is damaged")
 
 
 def _topic(row: Mapping[str, object], definitions: dict[str, tuple[str, str]]) -> Topic:
