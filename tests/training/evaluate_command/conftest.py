@@ -49,7 +49,7 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def write_truth(root: Path) -> None:
-    """Write the layout of the rendered world: clip.json, truth/class, truth/track and pictures."""
+    """Write the layout of the rendered world: truth/truth.json, truth/class, truth/track and pictures."""
     for sequence, frame, (class_map, ids) in frames():
         track = np.where(ids == 70_000, 2, ids)
         write_png(root / sequence / f"truth/class/{frame:06d}.png", class_map.astype(np.uint8))
@@ -61,7 +61,7 @@ def write_truth(root: Path) -> None:
             "classes": {str(i): name for i, name in enumerate(NAMES)} | {"255": "other"},
             "thing_classes": [3, 4],
         }
-        (root / sequence / "clip.json").write_text(json.dumps(content))
+        (root / sequence / "truth/truth.json").write_text(json.dumps(content))
 
 
 Damage = Callable[[str, int, NDArray[np.int64], NDArray[np.int64]], Maps]

@@ -18,8 +18,10 @@ from videocups_core.palette import class_colors
 from videocups_core.panoptic.storage import JOURNAL_FILE, TABLE_FILE, PanopticClip
 from videocups_core.types import VOID_CLASS, ClassInfo
 
-CLASS_FILES = ("truth/classes.json", "labels.json", "classes.json")
-"""Where a clip without classes in clip.json may keep them, in the JSON form of ``videocups_core.labels``."""
+DESCRIPTION_FILES = ("clip.json", "truth/truth.json")
+"""Where a rendered clip keeps ``classes``, ``thing_classes`` and perhaps ``colors_rgb``."""
+CLASS_FILES = ("labels.json", "truth/labels.json")
+"""Where else a clip may keep its classes, in the JSON form of ``videocups_core.labels``."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +77,26 @@ def classes_of_clip(folder: Path) -> tuple[ClassInfo, ...]:
     """Return the classes of one clip: of its panoptic clip, of clip.json, or of a labels file."""
     if any((folder / "panoptic" / name).is_file() for name in (TABLE_FILE, JOURNAL_FILE)):
         return open_panoptic_clip(folder).classes
-    content = json.loads((folder / "clip.json").read_text(encoding="utf-8")) if (folder / "clip.json").is_file() else {}
-    if "classes" in content:
-        return _classes_of_clip_json(content)
+    for name in DESCRIPTION_FILES:
+        content = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        if "classes" in content:
+            return _described_classes(content)
     for name in CLASS_FILES:
         if (folder / name).is_file():
             return read_classes(folder / name)
-    raise LayoutError(f"{folder} does not name its classes; put 'classes' into clip.json or write {CLASS_FILES[0]}")
+    raise LayoutError(f"{folder} does not name its classes; write 'classes' and 'thing_classes' to truth/truth.json")
 
 
-def _classes_of_clip_json(content: dict[str, Any]) -> tuple[ClassInfo, ...]:
+def _described_classes(content: dict[str, Any]) -> tuple[ClassInfo, ...]:
+    """Read ``classes`` (id -> name), ``thing_classes`` and, if given, ``colors_rgb`` (id -> colour)."""
     names = {int(class_id): str(name) for class_id, name in content["classes"].items()}
-    names = {class_id: name for class_id, name in sorted(names.items()) if class_id != VOID_CLASS}
+    ids = sorted(class_id for class_id in names if class_id != VOID_CLASS)
     things = {int(class_id) for class_id in content.get("thing_classes", [])}
-    colors = class_colors(len(names))
+    colors = dict(zip(ids, class_colors(len(ids)).tolist(), strict=True))
+    colors |= {int(class_id): color for class_id, color in content.get("colors_rgb", {}).items()}
     return tuple(
-        ClassInfo(class_id, name, class_id in things, (int(color[0]), int(color[1]), int(color[2])))
-        for (class_id, name), color in zip(names.items(), colors, strict=True)
+        ClassInfo(class_id, names[class_id], class_id in things, (color[0], color[1], color[2]))
+        for class_id, color in ((class_id, colors[class_id]) for class_id in ids)
     )
 
 

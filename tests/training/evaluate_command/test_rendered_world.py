@@ -1,0 +1,52 @@
+"""Render a street, predict it with shuffled class numbers, and score it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from videocups.cli import main
+
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("worlds")
+    out = str(root / "one")
+    assert main(["render", "--out", out, "--frames", str(FRAMES), "--size", "160x80", "--seed", "1003"]) == 0
+    return root
+
+
+def predict(world: Path, folder: Path, *, swap_ids: bool) -> None:
+    """Write STEP PNGs: classes permuted; from the third frame on every object gets a new id if wanted."""
+    number = np.random.default_rng(5).permutation(20)
+    (folder / "one").mkdir(parents=True)
+    for frame in range(FRAMES):
+        name = f"{frame:06d}.png"
+        class_map = cv2.imread(str(world / "one/truth/class" / name), cv2.IMREAD_UNCHANGED)
+        ids = cv2.imread(str(world / "one/truth/track" / name), cv2.IMREAD_UNCHANGED).astype(np.int64)
+        ids = np.where((ids > 0) & (frame >= 2) & swap_ids, ids + 500, ids)
+        pseudo = number[np.where(class_map == 255, 0, class_map)]
+        assert cv2.imwrite(str(folder / "one" / name), np.dstack([ids % 256, ids // 256, pseudo]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("swap_ids", [False, True])
+def test_only_broken_tracks_cost(world: Path, tmp_path: Path, swap_ids: bool) -> None:
+    predict(world, tmp_path / "pred", swap_ids=swap_ids)
+    out, page = tmp_path / "result.json", tmp_path / "result.html"
+    arguments = ["--prediction", str(tmp_path / "pred"), "--truth", str(world), "--dataset", "rendered"]
+    assert main(["evaluate", *arguments, "--mapping", "auto", "--json", str(out), "--html", str(page)]) == 0
+    scores = json.loads(out.read_text())["scores"]
+    assert scores["sq"] == 1.0
+    assert scores["pq"] == 1.0
+    if swap_ids:
+        assert 0.3 < scores["aq"] < 0.9
+        assert scores["stq"] == pytest.approx(np.sqrt(scores["aq"]))
+    else:
+        assert scores["stq"] == 1.0
+    assert "data:image/jpeg" in page.read_text()
