@@ -18,13 +18,13 @@ def evaluate(arguments: list[str]) -> int:
     from videocups.evaluate.run import evaluate_predictions
 
     evaluation = evaluate_predictions(to_request(options))
-    print_tables(evaluation)
     if options.json:
         write_json(evaluation, options.json)
     if options.html:
         write_html(evaluation, options.html)
     if options.save_mapping:
         evaluation.mapping.save(options.save_mapping)
+    print_tables(evaluation)
     return 0
 
 

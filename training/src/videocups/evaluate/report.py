@@ -12,7 +12,17 @@ import numpy as np
 from videocups.evaluate.diagnostics import ClassRow
 from videocups.evaluate.pictures import Panel, panels
 from videocups.evaluate.report_style import STYLE
-from videocups.evaluate.results import diagnostic_lines, headline_lines, label, notes, percent, to_json
+from videocups.evaluate.results import (
+    diagnostic_lines,
+    extent,
+    headline_lines,
+    kind,
+    label,
+    notes,
+    percent,
+    split_name,
+    to_json,
+)
 from videocups.evaluate.run import Evaluation
 from videocups.evaluate.scores import SequenceRow
 from videocups_core.clip import write_atomically
@@ -59,9 +69,8 @@ def _lead(evaluation: Evaluation) -> str:
 
 def _header(evaluation: Evaluation) -> str:
     request, dataset = evaluation.request, evaluation.dataset
-    split = request.split or "default"
     facts = (
-        f"{len(evaluation.jobs)} sequences, {evaluation.frames} labeled frames, split {split} · predictions "
+        f"{extent(evaluation)}, split {split_name(evaluation)} · predictions "
         f"{request.prediction} ({evaluation.predictions.format}) · mapping {request.mapping}"
     )
     return f'<h1>{escape(dataset.title)}</h1>\n<p class="soft">{escape(facts)}</p>'
@@ -86,9 +95,9 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _classes(evaluation: Evaluation) -> str:
     columns = ["IoU", "AQ", "PQ"] if evaluation.dataset.has_video_ids else ["IoU", "PQ"]
-    color, scored = {info.class_id: info for info in evaluation.dataset.classes}, evaluation.dataset.scored
+    color = {info.class_id: info for info in evaluation.dataset.classes}
     rows = sorted(evaluation.scores.per_class, key=lambda row: (-row.is_thing, -row.true_px))
-    body = "".join(_class_row(row, color[row.class_id], columns, scored=row.class_id in scored) for row in rows)
+    body = "".join(_class_row(row, color[row.class_id], columns, kind(evaluation, row.class_id)) for row in rows)
     head = "".join(f"<th>{name}</th>" for name in ("class", "", *columns))
     head += "".join(f'<th class="num">{name}</th>' for name in ("SQ", "RQ", "true px"))
     return _section(
@@ -99,13 +108,12 @@ def _classes(evaluation: Evaluation) -> str:
     )
 
 
-def _class_row(row: ClassRow, info: ClassInfo, columns: list[str], *, scored: bool) -> str:
+def _class_row(row: ClassRow, info: ClassInfo, columns: list[str], what: str) -> str:
     values = {"IoU": row.iou, "AQ": row.aq, "PQ": row.pq}
     bars = "".join(f"<td>{_bar(values[name], _HUES[name])}</td>" for name in columns)
-    kind = ("thing" if row.is_thing else "stuff") + ("" if scored else ", not scored")
     return (
-        f"<tr{'' if scored else ' class=unscored'}><td>{_swatch(info)}{escape(row.name)}</td>"
-        f'<td><span class="tag">{kind}</span></td>{bars}<td class="num">{percent(row.sq)}</td>'
+        f"<tr{' class=unscored' if what.endswith('not scored') else ''}><td>{_swatch(info)}{escape(row.name)}</td>"
+        f'<td><span class="tag">{what}</span></td>{bars}<td class="num">{percent(row.sq)}</td>'
         f'<td class="num">{percent(row.rq)}</td><td class="num">{row.true_px:,}</td></tr>'
     )
 
@@ -156,9 +164,9 @@ def _matching(evaluation: Evaluation) -> str:
             continue  # never predicted on a labeled pixel
         named = "void" if target == mapping.void else f"{_swatch(color[target])}{escape(mapping.class_names[target])}"
         share = overlap[target] / size if size and target != mapping.void else float("nan")
-        kind = "thing" if pseudo in mapping.pseudo_things else "stuff"
+        what = "thing" if pseudo in mapping.pseudo_things else "stuff"
         rows.append(
-            f'<tr><td class="num">{pseudo}</td><td><span class="tag">{kind}</span></td><td>{named}</td>'
+            f'<tr><td class="num">{pseudo}</td><td><span class="tag">{what}</span></td><td>{named}</td>'
             f"<td>{escape(mapping.methods[pseudo])}</td><td>{_bar(share, 'var(--accent)')}</td>"
             f'<td class="num">{size:,}</td></tr>'
         )

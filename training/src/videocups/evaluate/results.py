@@ -15,6 +15,7 @@ import numpy as np
 
 import videocups
 import videocups_core
+from videocups.evaluate.datasets import load_spec
 from videocups.evaluate.run import Evaluation
 from videocups_core.clip import write_atomically
 
@@ -86,6 +87,25 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
+def extent(evaluation: Evaluation) -> str:
+    """Return how much was scored, such as "1 sequence, 20 frames"."""
+    counts = ((len(evaluation.jobs), "sequence"), (evaluation.frames, "labeled frame"))
+    return ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+
+
+def kind(evaluation: Evaluation, class_id: int) -> str:
+    """Return what a class is: thing, thing without ids in this dataset, or stuff; and whether it is scored."""
+    dataset = evaluation.dataset
+    without_ids = "thing, no ids" if dataset.classes[class_id].is_thing else "stuff"
+    what = "thing" if class_id in dataset.things else without_ids
+    return what if class_id in dataset.scored else f"{what}, not scored"
+
+
+def split_name(evaluation: Evaluation) -> str:
+    """Return the split that was scored."""
+    return evaluation.request.split or load_spec(evaluation.request.dataset).default_split
+
+
 def mapping_to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Return the mapping with its fingerprint, one row a predicted class."""
     mapping = evaluation.mapping
@@ -148,19 +168,17 @@ def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
     from rich.table import Table
 
     console = Console(file=stream, highlight=False)
-    console.print(f"[bold]{evaluation.dataset.title}[/], {len(evaluation.jobs)} sequences, {evaluation.frames} frames")
+    console.print(f"[bold]{evaluation.dataset.title}[/], {extent(evaluation)}")
     for line in headline_lines(evaluation.scores.headline):
         console.print("  " + "   ".join(f"{label(score)} [bold]{percent(value)}[/]" for score, value in line))
     classes = Table(title="Classes", title_justify="left")
     classes.add_column("class")
-    classes.add_column("kind")
+    classes.add_column("kind", no_wrap=True)
     for column in ("IoU", "AQ", "PQ", "SQ", "RQ", "true px"):
         classes.add_column(column, justify="right")
-    scored = evaluation.dataset.scored
     for row in evaluation.scores.per_class:
-        kind = ("thing" if row.is_thing else "stuff") + ("" if row.class_id in scored else ", not scored")
         numbers = map(percent, (row.iou, row.aq, row.pq, row.sq, row.rq))
-        classes.add_row(row.name, kind, *numbers, f"{row.true_px:,}")
+        classes.add_row(row.name, kind(evaluation, row.class_id), *numbers, f"{row.true_px:,}")
     console.print(classes)
     if lines := diagnostic_lines(evaluation):
         console.print("  " + "   ".join(f"{name} [bold]{value}[/]" for name, value in lines))
@@ -199,7 +217,7 @@ def _dataset(evaluation: Evaluation) -> dict[str, Any]:
         "name": dataset.name,
         "title": dataset.title,
         "path": str(evaluation.request.truth),
-        "split": evaluation.request.split or "default",
+        "split": split_name(evaluation),
         "sequences": len(evaluation.jobs),
         "frames": evaluation.frames,
         "classes": [info.name for info in dataset.classes],
