@@ -111,6 +111,17 @@ def test_broken_and_stale_metadata_are_notes(recordings):
     assert "cannot be read" in read(path, {recordings.topic})[2][0]
 
 
+def test_a_missing_part_of_a_split_recording_is_a_loss(recordings):
+    path = recordings.bag("bag", recordings.images(5))
+    metadata = path / "metadata.yaml"
+    text = metadata.read_text().replace("- bag.mcap", "- bag.mcap\n  - bag_1.mcap").replace("unt: 5", "unt: 8")
+    metadata.write_text(text)
+    messages, damage, _ = read(path, {recordings.topic})
+    assert len(messages) == 5
+    assert "bag_1.mcap" in damage[0]
+    assert "3 messages are missing" in damage[0]
+
+
 def test_split_files_are_one_recording(recordings):
     parts = [recordings.bag(f"part{i}", recordings.images(4, first=4 * i)) for i in range(3)]
     whole = recordings.folder / "whole"

@@ -62,6 +62,10 @@ class Bag:
         causes = [cause for storage in self._storages for cause in storage.damage.causes]
         return Damage(causes)
 
+    def add_damage(self, cause: str) -> None:
+        """Note a loss that no single file knows of."""
+        self._storages[0].damage.add(cause)
+
     def topic(self, name: str) -> Topic:
         """Return the topic called ``name``, or say which ones there are."""
         for topic in self.topics:
@@ -94,7 +98,7 @@ class Bag:
             try:
                 yield replace(message, data=zstd.decompress(message.data))
             except zstd.ZstdError as error:
-                self._storages[0].damage.add(f"messages of {message.topic.name} do not decompress ({error})")
+                self.add_damage(f"messages of {message.topic.name} do not decompress ({error})")
 
     def _merged(self, topics: Collection[str], start_ns: int | None, stop_ns: int | None) -> Iterator[Message]:
         filled = sorted((s for s in self._storages if s.start_ns is not None), key=lambda s: s.start_ns or 0)
@@ -144,7 +148,11 @@ def open_bag(path: Path | str) -> Bag:
     found = _storage_files(path)
     if not found:
         raise BagError(f"{path} holds no .mcap, .db3 or .bag file; give the folder the recorder wrote")
-    return _open_files(path, found, metadata, list(_differences(metadata, found)))
+    bag = _open_files(path, found, metadata, list(_differences(metadata, found)))
+    absent = sorted(set(metadata.files) - {file.name for file in found})
+    if absent and (missing := bag.missing_messages()) > 0:  # with a renamed file nothing is missing
+        bag.add_damage(f"{', '.join(absent)} of {path} is not there: {missing} messages are missing; copy it too")
+    return bag
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -197,7 +205,7 @@ def _open_files(path: Path, files: list[Path], metadata: Metadata, notes: list[s
             temporary.cleanup()
         raise
     for cause in broken:
-        storages[0].damage.add(cause)
+        bag.add_damage(cause)
     bag._temporary = temporary
     return bag
 
