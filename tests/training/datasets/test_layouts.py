@@ -223,6 +223,7 @@ def test_waymo_with_every_object(waymo: Path) -> None:
     assert (class_map[12:14, :5] == 11).all()
     assert class_map[15, :4].tolist() == [0, 16, V, 0]
     assert open_dataset("waymo-vps", waymo).scored == set(range(19)) - {3, 4, 9}
+    assert open_dataset("waymo-vps", waymo).things == set(range(11, 17))
 
 
 def test_waymo_without_objects_below_100_px(waymo: Path) -> None:

@@ -121,6 +121,16 @@ def test_a_saved_mapping_is_used_again(world: Any, damage: Any) -> None:
     assert second["scores"]["stq"] < 1.0
 
 
+def test_a_mapping_for_other_classes_is_refused(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    prediction, file = world.step(world.root / "pred"), world.root / "mapping.json"
+    run(world, prediction, "--save-mapping", str(file))
+    truth = world.truth / "north/truth/truth.json"
+    for path in (truth, world.truth / "south/truth/truth.json"):
+        path.write_text(path.read_text().replace("sky", "heaven"))
+    assert run(world, prediction, "--mapping", str(file))[0] == 1
+    assert "is for the classes sky, road, car, pedestrian" in capsys.readouterr().err
+
+
 def test_missing_frames_are_named_and_fail(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     prediction = world.step(world.root / "pred")
     for frame in (1, 2):

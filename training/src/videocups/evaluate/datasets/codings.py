@@ -22,7 +22,10 @@ def read_png(path: Path, channels: int) -> NDArray[Any]:
         raise FileNotFoundError(f"cannot read label image {path}; the file is missing or damaged")
     got = 1 if pixels.ndim == 2 else pixels.shape[2]
     if got != channels:
-        raise ValueError(f"{path} has {got} channel(s), this label format needs {channels}; is it a colour rendering?")
+        raise ValueError(
+            f"{path} has {got} channel(s) and this label format {channels}; is it another kind of image, such as a "
+            "colour rendering?"
+        )
     if channels == 1:
         return np.asarray(pixels)
     order = [2, 1, 0, 3][:channels]
