@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,15 @@ class Mesh:
         turn = yaw_matrix(yaw_rad)
         shift = np.asarray(offset, dtype=np.float64)
         return replace(self, corners=self.corners @ turn.T + shift, origin=self.origin @ turn.T + shift)
+
+    def scaled(self, factor: float) -> Mesh:
+        """Return the mesh ``factor`` times as large."""
+        return replace(self, corners=self.corners * factor, origin=self.origin * factor)
+
+
+def scale_color(color: Color, factor: float) -> Color:
+    """Return a brighter or darker colour."""
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
 def yaw_matrix(yaw_rad: float) -> Array:
@@ -156,16 +166,21 @@ def pane(quad: Array, u: tuple[float, float], v: tuple[float, float], lift_m: fl
     return np.asarray(left + (right - left) * at[:, :1] + normal * lift_m)
 
 
-def sphere(radii: Sequence[float], center: Sequence[float], detail: int = 1) -> Array:
+def sphere(radii: Sequence[float] | Array, center: Sequence[float] | Array, detail: int = 1) -> Array:
     """Return an ellipsoid of triangles: 20 · 4^detail of them."""
+    solid = _unit_sphere(detail) * np.asarray(radii) + np.asarray(center)
+    return np.concatenate([solid, solid[:, 2:]], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _unit_sphere(detail: int) -> Array:
     triangles = _icosahedron()
     for _ in range(detail):
         a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
         ab, bc, ca = _unit(a + b), _unit(b + c), _unit(c + a)
         parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
         triangles = np.concatenate([np.stack(part, axis=1) for part in parts])
-    solid = triangles * np.asarray(radii) + np.asarray(center)
-    return np.concatenate([solid, solid[:, 2:]], axis=1)
+    return triangles
 
 
 def lumpy(triangles: Array, center: Sequence[float], amount: float, rng: np.random.Generator) -> Array:

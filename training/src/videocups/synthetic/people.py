@@ -72,7 +72,7 @@ def draw_walker(rng: np.random.Generator) -> Figure:
         ]
     )
     meshes = (body, thigh, thigh, shin, shin, arm, arm)
-    return Figure(tuple(_scaled(mesh, scale) for mesh in meshes), scale)
+    return Figure(tuple(mesh.scaled(scale) for mesh in meshes), scale)
 
 
 def draw_rider(rng: np.random.Generator) -> Figure:
@@ -153,10 +153,6 @@ def _bicycle_wheel(x: float) -> Mesh:
     low, high = np.stack(rings[:-1]), np.stack(rings[1:])
     quads = np.stack([low, np.roll(low, -1, axis=1), np.roll(high, -1, axis=1), high], axis=2).reshape(-1, 4, 3)
     return polygons(quads, (0.03, 0.03, 0.03), Material.MATTE)
-
-
-def _scaled(mesh: Mesh, scale: float) -> Mesh:
-    return Mesh(mesh.corners * scale, mesh.color, mesh.material, mesh.params, mesh.origin * scale)
 
 
 def walker_joints(way_m: NDArray[np.float64], vigor: NDArray[np.float64], scale: NDArray[np.float64]) -> Array:

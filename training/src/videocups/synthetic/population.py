@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from videocups.synthetic import layout
 from videocups.synthetic.classes import WorldClass
 from videocups.synthetic.config import WorldConfig
 from videocups.synthetic.layout import KERB_M, Town
-from videocups.synthetic.mesh import Array
+from videocups.synthetic.mesh import Array, Mesh
 from videocups.synthetic.people import draw_rider, draw_walker
 from videocups.synthetic.routes import HEADINGS, Route, drive, lane_point, walk
 from videocups.synthetic.scene import SceneBuilder
@@ -22,6 +23,7 @@ EGO_LENGTH_M, EGO_RADIUS_M = 4.4, 1.0
 VEHICLES, RIDERS, WALKERS = 24, 7, 34
 """How many of each a density of 1 puts into the streets around the ego."""
 SLOT_M = 6.3
+PARKED_KINDS = 40
 
 
 @dataclass(frozen=True)
@@ -118,24 +120,17 @@ class Settler:
     def _park(self) -> None:
         """Line the kerbs with parked cars."""
         rng, town = self.rng, self.town
-        for heading, step in enumerate(HEADINGS):
-            for i in range(town.blocks + 1):
-                for j in range(town.blocks + 1):
-                    behind = (i - step[0], j - step[1])
-                    if not all(0 <= index <= town.blocks for index in behind):
-                        continue
-                    way = 19.0 + float(rng.uniform(0, 2))
-                    while way < town.spacing_m - 17.0:
-                        if rng.random() < 0.5 * self.config.parked_density:
-                            spot = lane_point(
-                                town, (i, j), heading, way, layout.PARKING_LANE_M + rng.uniform(-0.1, 0.1)
-                            )
-                            yaw = float(np.arctan2(step[1], step[0]) + rng.normal(0, 0.012))
-                            vehicle = draw_vehicle(rng, heavy=False)
-                            mesh = vehicle.mesh.moved((float(spot[0]), float(spot[1]), 0.0), yaw)
-                            parked = Vehicle(mesh, vehicle.class_id, vehicle.length_m, vehicle.width_m)
-                            self._add_vehicle(parked, -1)
-                        way += SLOT_M
+        showroom = [draw_vehicle(rng, heavy=False) for _ in range(PARKED_KINDS)]
+        for crossing, heading in _streets(town):
+            for way in np.arange(19.0 + rng.uniform(0, 2), town.spacing_m - 17.0, SLOT_M):
+                if rng.random() >= 0.5 * self.config.parked_density:
+                    continue
+                lane = layout.PARKING_LANE_M + float(rng.uniform(-0.1, 0.1))
+                x, y = lane_point(town, crossing, heading, float(way), lane)
+                step = HEADINGS[heading]
+                yaw = float(np.arctan2(step[1], step[0]) + rng.normal(0, 0.012))
+                vehicle = showroom[int(rng.integers(PARKED_KINDS))]
+                self._add_vehicle(replace(vehicle, mesh=vehicle.mesh.moved((float(x), float(y), 0.0), yaw)), -1)
 
     def _lane_start(self, plan: _EgoPlan) -> tuple[tuple[int, int], int, float]:
         """Draw a place on a lane near the ego: its street, the street it will cross, or any around."""
@@ -189,14 +184,14 @@ class Settler:
             figure = draw_rider(self.rng)
             self._add_figure(figure.meshes, WorldClass.BICYCLE, figure.scale, Agent(Kind.RIDER, route, wish, 1.8, 0.4))
 
-    def _add_figure(self, meshes: tuple[object, ...], class_id: WorldClass, scale: float, agent: Agent) -> None:
+    def _add_figure(self, meshes: tuple[Mesh, ...], class_id: WorldClass, scale: float, agent: Agent) -> None:
         track, slot = self.next_track, self.next_slot
         self.next_track += 1
         self.next_slot += len(meshes)
         ground = KERB_M if agent.kind == Kind.WALKER else 0.0
         for number, mesh in enumerate(meshes):
             self.builder.add(
-                mesh,  # type: ignore[arg-type]
+                mesh,
                 class_id,
                 track_id=track,
                 pose_slot=slot + number,
@@ -227,3 +222,12 @@ class Settler:
             self._add_figure(
                 figure.meshes, WorldClass.PEDESTRIAN, figure.scale, Agent(Kind.WALKER, route, wish, 0.5, 0.35)
             )
+
+
+def _streets(town: Town) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield every stretch between two crossings, once a direction: the crossing ahead and the heading."""
+    for heading, step in enumerate(HEADINGS):
+        for i in range(town.blocks + 1):
+            for j in range(town.blocks + 1):
+                if 0 <= i - step[0] <= town.blocks and 0 <= j - step[1] <= town.blocks:
+                    yield (i, j), heading

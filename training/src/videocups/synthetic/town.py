@@ -7,39 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from videocups.synthetic import layout
+from videocups.synthetic.buildings import city_building, house_mesh
 from videocups.synthetic.classes import WorldClass
 from videocups.synthetic.layout import KERB_M, Town
-from videocups.synthetic.mesh import (
-    Array,
-    Color,
-    Material,
-    Mesh,
-    box,
-    circle,
-    join,
-    loft,
-    lumpy,
-    polygons,
-    rectangle,
-    sphere,
-    tube,
-)
+from videocups.synthetic.mesh import Array, Color, Material, Mesh, box, circle, join, loft, polygons, tube
+from videocups.synthetic.plants import Nursery, hedge, make_nursery
 from videocups.synthetic.scene import SceneBuilder
 
-WALLS: tuple[Color, ...] = (
-    (0.42, 0.36, 0.28),
-    (0.30, 0.13, 0.085),
-    (0.36, 0.19, 0.13),
-    (0.50, 0.47, 0.42),
-    (0.33, 0.33, 0.34),
-    (0.48, 0.38, 0.20),
-    (0.25, 0.28, 0.30),
-    (0.42, 0.28, 0.22),
-    (0.40, 0.42, 0.36),
-)
-ROOFS: tuple[Color, ...] = ((0.24, 0.075, 0.045), (0.13, 0.10, 0.09), (0.09, 0.09, 0.10), (0.18, 0.09, 0.06))
-LEAVES: tuple[Color, ...] = ((0.075, 0.15, 0.03), (0.10, 0.18, 0.035), (0.06, 0.12, 0.035), (0.15, 0.18, 0.04))
-BARK: Color = (0.10, 0.075, 0.055)
 STEEL: Color = (0.17, 0.18, 0.185)
 HOUSING: Color = (0.025, 0.03, 0.025)
 LAMPS: tuple[Color, ...] = ((0.9, 0.03, 0.02), (0.9, 0.5, 0.02), (0.05, 0.75, 0.25))
@@ -59,9 +33,10 @@ class Signals:
 
 def build_town(builder: SceneBuilder, town: Town, vegetation: float, rng: np.random.Generator) -> Signals:
     """Add everything that stands still."""
+    nursery = make_nursery(rng)
     for i in range(-1, town.blocks + 1):
         for j in range(-1, town.blocks + 1):
-            _Block(builder, town, i, j, vegetation, rng).build()
+            _Block(builder, town, i, j, vegetation, nursery, rng).build()
     signals = Signals()
     for i in range(town.blocks + 1):
         for j in range(town.blocks + 1):
@@ -75,9 +50,17 @@ class _Block:
     """One block: lots along its four kerbs and street furniture on the sidewalk; outer blocks only face inwards."""
 
     def __init__(
-        self, builder: SceneBuilder, town: Town, i: int, j: int, vegetation: float, rng: np.random.Generator
+        self,
+        builder: SceneBuilder,
+        town: Town,
+        i: int,
+        j: int,
+        vegetation: float,
+        nursery: Nursery,
+        rng: np.random.Generator,
     ) -> None:
         self.builder, self.town, self.rng, self.vegetation = builder, town, rng, vegetation
+        self.nursery, self.street_light = nursery, street_light()
         self.inner = 0 <= i < town.blocks and 0 <= j < town.blocks
         self.x, self.y = town.block_bounds(i), town.block_bounds(j)
         # Sides in the order south, east, north, west; each faces a street only inside the grid of streets.
@@ -151,14 +134,15 @@ class _Block:
             self._place(hedge(width - 1.5, rng), side, way + 0.3, edge + 0.4, WorldClass.VEGETATION, shadow=True)
         if rng.random() < 0.7 * self.vegetation:
             spot = (way + float(rng.uniform(0.8, width - 0.8)), layout.SIDEWALK_M + float(rng.uniform(1.6, 3.0)))
-            mesh = tree(rng, 0.62) if rng.random() < 0.5 else bush(rng)
+            mesh = self.nursery.tree(0.62) if rng.random() < 0.5 else self.nursery.bush()
             self._place(mesh, side, *spot, WorldClass.VEGETATION, shadow=True)
 
     def _green(self, side: int, way: float, width: float, depth: float) -> None:
         rng = self.rng
         for _ in range(int(rng.poisson(0.28 * width * self.vegetation))):
             spot = (way + float(rng.uniform(1.0, width - 1.0)), layout.SIDEWALK_M + float(rng.uniform(1.5, depth - 2)))
-            mesh = tree(rng, float(rng.uniform(0.8, 1.3))) if rng.random() < 0.6 else bush(rng)
+            size = float(rng.uniform(0.8, 1.3))
+            mesh = self.nursery.tree(size) if rng.random() < 0.6 else self.nursery.bush()
             self._place(mesh, side, *spot, WorldClass.VEGETATION, shadow=True)
 
     def _furniture(self, side: int) -> None:
@@ -168,114 +152,16 @@ class _Block:
         way, number = 9.0 + float(rng.uniform(0, 3)), int(rng.integers(0, 3))
         while way < length - 9.0:
             if number % 3 == 0:
-                self._place(street_light(), side, way, 0.55, WorldClass.POLE, shadow=True)
+                self._place(self.street_light, side, way, 0.55, WorldClass.POLE, shadow=True)
             elif rng.random() < 0.75 * self.vegetation:
-                self._place(
-                    tree(rng, float(rng.uniform(0.7, 1.0))), side, way, 0.75, WorldClass.VEGETATION, shadow=True
-                )
+                mesh = self.nursery.tree(float(rng.uniform(0.7, 1.0)))
+                self._place(mesh, side, way, 0.75, WorldClass.VEGETATION, shadow=True)
             elif rng.random() < 0.5:
                 post, plate = sign(rng)
                 self._place(post, side, way, 0.5, WorldClass.POLE, shadow=True)
                 self._place(plate, side, way, 0.5, WorldClass.TRAFFIC_SIGN, shadow=False)
             way += float(rng.uniform(6.5, 10.0))
             number += 1
-
-
-def city_building(width: float, depth: float, rng: np.random.Generator) -> Mesh:
-    """Build a house of flats or offices with a flat roof; its front wall is y = 0."""
-    height = float(rng.uniform(8.0, 21.0))
-    wall = WALLS[int(rng.integers(len(WALLS)))]
-    body = _walls(0.0, width, 0.0, depth, height, wall, rng)
-    rim = polygons(box((-0.12, -0.12, height - 0.05), (width + 0.12, depth + 0.12, height + 0.45)), _scale(wall, 0.8))
-    return join([body, rim])
-
-
-def house_mesh(width: float, depth: float, rng: np.random.Generator) -> Mesh:
-    """Build a house with a gable roof; its front wall is y = 0."""
-    height, rise, over = float(rng.uniform(3.4, 6.0)), float(rng.uniform(2.4, 3.6)), 0.45
-    wall, roof = WALLS[int(rng.integers(len(WALLS)))], ROOFS[int(rng.integers(len(ROOFS)))]
-    body = _walls(0.0, width, 0.0, depth, height, wall, rng)
-    if rng.random() < 0.5:  # the ridge runs along the street
-        ridge0, ridge1 = (-over, depth / 2, height + rise), (width + over, depth / 2, height + rise)
-        low = rectangle(-over, width + over, -over, depth + over, height - 0.1)
-        slopes = [[low[0], low[1], ridge1, ridge0], [low[2], low[3], ridge0, ridge1]]
-        gables = [[(width, 0, height), (width, depth, height), (width, depth / 2, height + rise - 0.2)]]
-        gables += [[(0, depth, height), (0, 0, height), (0, depth / 2, height + rise - 0.2)]]
-    else:
-        ridge0, ridge1 = (width / 2, -over, height + rise), (width / 2, depth + over, height + rise)
-        low = rectangle(-over, width + over, -over, depth + over, height - 0.1)
-        slopes = [[low[1], low[2], ridge1, ridge0], [low[3], low[0], ridge0, ridge1]]
-        gables = [[(0, 0, height), (width, 0, height), (width / 2, 0, height + rise - 0.2)]]
-        gables += [[(width, depth, height), (0, depth, height), (width / 2, depth, height + rise - 0.2)]]
-    triangles = np.array([[*gable, gable[2]] for gable in gables], dtype=np.float64)
-    chimney = box((width * 0.3, depth * 0.6, height), (width * 0.3 + 0.7, depth * 0.6 + 0.7, height + rise + 0.3))
-    under = low[::-1][None]
-    return join(
-        [
-            body,
-            polygons(np.array(slopes), roof, Material.ROOF),
-            polygons(under, _scale(wall, 0.7)),
-            polygons(triangles, wall),
-            polygons(chimney, (0.25, 0.12, 0.09)),
-        ]
-    )
-
-
-def _walls(x0: float, x1: float, y0: float, y1: float, height: float, wall: Color, rng: np.random.Generator) -> Mesh:
-    number, glass = float(rng.random()), float(rng.choice([0.2, 0.45, 0.9]))
-    sides = loft(np.stack([rectangle(x0, x1, y0, y1, -KERB_M), rectangle(x0, x1, y0, y1, height)]))
-    meshes = []
-    for quad in sides:
-        width = float(np.linalg.norm(quad[1] - quad[0]))
-        mesh = polygons(quad[None], wall, Material.FACADE, (width, height, number, glass))
-        mesh.origin[:] = quad[0] + np.array([0.0, 0.0, KERB_M])
-        meshes.append(mesh)
-    return join(meshes)
-
-
-def tree(rng: np.random.Generator, size: float) -> Mesh:
-    """Build a trunk under a crown of lumps."""
-    trunk = float(rng.uniform(2.2, 3.0)) * size
-    leaf = LEAVES[int(rng.integers(len(LEAVES)))]
-    meshes = [polygons(tube((0, 0, -0.1), (0, 0, trunk + 0.8 * size), (0.17 * size, 0.11 * size)), BARK, Material.BARK)]
-    if rng.random() < 0.2:  # a conifer
-        for low, radius, high in ((0.5, 1.7, 3.0), (1.6, 1.35, 4.4), (3.0, 0.9, 6.0)):
-            meshes.append(
-                _foliage(
-                    tube((0, 0, low * size + 0.6), (0, 0, high * size + 0.6), (radius * size, 0.05), 10),
-                    (0.035, 0.085, 0.03),
-                )
-            )
-        return join(meshes)
-    radius = 1.55 * size
-    for index in range(int(rng.integers(2, 4))):
-        angle = rng.uniform(0, 2 * np.pi)
-        shift = 0.0 if index == 0 else 0.75 * size
-        center = (shift * np.cos(angle), shift * np.sin(angle), trunk + radius * (0.95 + 0.28 * index))
-        lump = sphere(radius * rng.uniform(0.75, 1.0, 3) * (1.0 if index == 0 else 0.8), center, 1)
-        meshes.append(_foliage(lumpy(lump, center, 0.10, rng), _scale(leaf, float(rng.uniform(0.85, 1.15)))))
-    return join(meshes)
-
-
-def bush(rng: np.random.Generator) -> Mesh:
-    """Build one or two low lumps."""
-    meshes = []
-    for _ in range(1 + int(rng.random() < 0.3)):
-        radius = float(rng.uniform(0.45, 0.85))
-        center = (float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.3, 0.3)), radius * 0.7)
-        lump = sphere((radius, radius, radius * 0.85), center, 1)
-        meshes.append(_foliage(lumpy(lump, center, 0.10, rng), LEAVES[int(rng.integers(len(LEAVES)))]))
-    return join(meshes)
-
-
-def hedge(length: float, rng: np.random.Generator) -> Mesh:
-    """Build a clipped hedge along x."""
-    height = float(rng.uniform(0.9, 1.4))
-    return _foliage(box((0, -0.35, -0.05), (length, 0.35, height)), LEAVES[int(rng.integers(len(LEAVES)))])
-
-
-def _foliage(quads: Array, color: Color) -> Mesh:
-    return polygons(quads, color, Material.FOLIAGE)
 
 
 def fence(length: float, rng: np.random.Generator) -> Mesh:
@@ -383,7 +269,3 @@ def _hills(builder: SceneBuilder, town: Town, rng: np.random.Generator) -> None:
         crest = foot + np.stack([0 * angle, 0 * angle, np.maximum(top, 0.25 * height)], axis=1)
         inward = loft(np.stack([foot[::-1], crest[::-1]]))
         builder.add(polygons(inward, color, Material.FOLIAGE), WorldClass.VEGETATION)
-
-
-def _scale(color: Color, factor: float) -> Color:
-    return (color[0] * factor, color[1] * factor, color[2] * factor)
