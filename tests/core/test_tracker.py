@@ -64,6 +64,18 @@ def test_a_coasting_track_is_found_where_its_motion_leads() -> None:
     assert ids(tracker, frame([(0, 12), (0, 19)])) == [2, 1]
 
 
+def test_the_predicted_box_follows_the_motion_per_frame() -> None:
+    tracker = Tracker(TrackerConfig(association=AssociationConfig(embedding_weight=0)))
+    tracker.update(frame([(0, 10)]))
+    tracker.update(frame([]))
+    tracker.update(frame([(0, 12)]))  # 2 px in 2 frames: half of 1 px a frame is believed at first
+    (track,) = tracker._tracks
+    assert track.track_id == 1
+    np.testing.assert_allclose(track.predicted_box(), [12.5, 2, 16.5, 6])
+    tracker.update(frame([]))
+    np.testing.assert_allclose(track.predicted_box(), [13, 2, 17, 6])
+
+
 def test_life_of_a_track_that_disappears() -> None:
     tracker = Tracker(TrackerConfig(coast_frames=2, memory_frames=4))
     tracker.update(frame([(0, 10)]))

@@ -45,38 +45,25 @@ class Candidates:
 def associate(candidates: Candidates, config: AssociationConfig) -> NDArray[np.int64]:
     """Return the track (column) of every detection, -1 for "new"; no track is given twice.
 
-    The Hungarian runs on (n, t + n) gains: the last n columns are each detection's own "new", with embedding logit 0,
-    IoU 0 and an equal class, as MaskTrack scores it. log s stands on the track columns alone: as a constant of
-    the whole row an assignment could not see it.
+    The Hungarian runs on each pair's gain over "new", whose embedding logit is 0, whose IoU is 0 and whose class counts
+    as equal. The softmax needs no computing: log p(track) − log p(new) is the dot product itself, its normaliser
+    being a constant of the row, which an assignment cannot see. log s would be such a constant too, so it
+    stands on the tracks alone.
     """
     count, tracks = candidates.similarity.shape
     if count == 0 or tracks == 0:
         return np.full(count, -1, dtype=np.int64)
-    log_p_track, log_p_new = _log_softmax_with_new(candidates.similarity)
     # A floor keeps log s finite; detections that weak are below every sensible threshold.
     log_score = np.log(np.maximum(candidates.scores, 1e-6))
-    gain_track = (
-        config.embedding_weight * log_p_track
+    gains = np.zeros((count, tracks + count))  # the last columns: enough "new" for everyone
+    gains[:, :tracks] = (
+        config.embedding_weight * candidates.similarity
         + config.score_weight * log_score[:, None]
         + config.iou_weight * candidates.iou
-        + config.class_weight * candidates.same_class
+        + config.class_weight * (candidates.same_class.astype(np.float64) - 1.0)
     )
-    gain_new = config.embedding_weight * log_p_new + config.class_weight
-    # Another detection's "new" must never be taken; a large finite loss keeps the solver's arithmetic clean.
-    span = float(np.ptp(gain_track)) + float(np.ptp(gain_new)) + abs(float(gain_new.max() - gain_track.min()))
-    gains = np.full((count, tracks + count), min(float(gain_track.min()), float(gain_new.min())) - (span + 1) * count)
-    gains[:, :tracks] = gain_track
-    gains[np.arange(count), tracks + np.arange(count)] = gain_new
     rows, columns = linear_sum_assignment(gains, maximize=True)
     result = np.full(count, -1, dtype=np.int64)
     matched = columns < tracks
     result[rows[matched]] = columns[matched]
     return result
-
-
-def _log_softmax_with_new(similarity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log-probabilities of every track and of "new", whose logit is 0."""
-    peak = np.maximum(similarity.max(axis=1), 0.0)
-    total = np.exp(similarity - peak[:, None]).sum(axis=1) + np.exp(-peak)
-    log_total = peak + np.log(total)
-    return similarity - log_total[:, None], -log_total
