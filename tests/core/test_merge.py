@@ -49,7 +49,7 @@ def brute_force(raw: RawOutputs, config: MergeConfig) -> tuple[np.ndarray, list[
     return labels, accepted
 
 
-edge = st.integers(0, 64).map(lambda value: value / 2)
+edge = st.integers(-3, 128).map(lambda value: value / 4)
 
 
 @st.composite
@@ -58,7 +58,7 @@ def raw_outputs(draw: st.DrawFn) -> RawOutputs:
     boxes = np.zeros((count, 4), np.float32)
     for row in range(count):
         x = sorted([draw(edge), draw(edge)])
-        y = sorted([min(draw(edge), 24), min(draw(edge), 24)])
+        y = sorted([min(draw(edge), 24.5), min(draw(edge), 24.5)])
         boxes[row] = (x[0], y[0], x[1], y[1])
     stride = draw(st.sampled_from([1, 2, 4]))
     return RawOutputs(

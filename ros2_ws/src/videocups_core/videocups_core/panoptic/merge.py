@@ -180,23 +180,17 @@ def _paste(
 ) -> int:
     """Write one detection into ``labels``; its visible area in px, 0 where it is rejected."""
     # The box covers the pixels whose centres lie inside.
-    left, top, right, bottom = (int(edge) for edge in np.ceil(box - 0.5))
-    if right <= left or bottom <= top:
+    left, top, right, bottom = (max(int(edge), 0) for edge in np.ceil(box - 0.5))
+    region = labels[top:bottom, left:right]  # ends where the content does
+    if region.size == 0:
         return 0
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, labels.shape[1]), min(bottom, labels.shape[0])
-    if x1 <= x0 or y1 <= y0:
-        return 0
-    full = _enlarge(mask, (bottom - top, right - left))
     threshold = max(int(np.ceil(config.mask_threshold * 255)), 1)
-    inside = full[y0 - top : y1 - top, x0 - left : x1 - left] >= threshold
-    region = labels[y0:y1, x0:x1]
+    size = (right - left, bottom - top)
+    full = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    inside = full[: region.shape[0], : region.shape[1]] >= threshold
     free = inside & (region < first_thing_label)
     area, visible = int(np.count_nonzero(inside)), int(np.count_nonzero(free))
     if visible < config.min_thing_area_px or (area - visible) > config.overlap_threshold * area:
         return 0
     region[free] = label
     return visible
-
-
-def _enlarge(mask: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(mask, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
