@@ -13,7 +13,7 @@ from videocups_core.bundle import ModelBundle, read_bundle, write_bundle
 from videocups_core.engine import EngineConfig, EngineError, InputSpec, create_engine
 from videocups_core.engine.base import TensorSpec, check_contract
 from videocups_core.engine.onnx import OnnxConfig, OnnxEngine
-from videocups_core.engine.onnx_file import precision_of, read_onnx_facts
+from videocups_core.engine.onnx_file import Node, OnnxFacts, Tensor, precision_of, read_onnx_facts
 from videocups_core.standin import SLOT_SCORES, StandInWorld
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed here")
@@ -348,6 +348,8 @@ def test_the_reader_agrees_with_the_onnx_package(standin_bundle: ModelBundle) ->
         (node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node
     ]
     names = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.INT64: "int64"}
+    casts = [{1: "fp32", 2: "uint8"}[node.attribute[0].i] for node in graph.node if node.op_type == "Cast"]
+    assert [node.cast_to for node in facts.nodes if node.op == "Cast"] == casts
     assert {(t.name, t.element_type, t.elements) for t in facts.tensors.values()} == {
         (t.name, names[t.data_type], int(np.prod(t.dims))) for t in graph.initializer
     }
@@ -365,6 +367,27 @@ def test_the_reader_survives_any_bytes(size: int, standin_bundle: ModelBundle) -
             read_onnx_facts(bytes(data[: rng.integers(1, len(data))]))
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([Node("Conv", ("x", "w16"), ("y",))], {"fp16": 6}),
+        ([Node("FusedConv", ("x", "w16", "b32"), ("y",))], {"fp16": 6}),  # a bias is no multiplication
+        ([Node("MatMul", ("w16", "x"), ("y",))], {"fp16": 6}),
+        ([Node("Cast", ("w16",), ("c",), "fp32"), Node("Conv", ("x", "c"), ("y",))], {"fp32": 6}),
+        ([Node("DequantizeLinear", ("w8", "s32", "z"), ("c",)), Node("Conv", ("x", "c"), ("y",))], {"fp32": 4}),
+        ([Node("QLinearConv", ("x", "s32", "z", "w8", "s32", "z"), ("y",))], {"int8": 4}),
+        ([Node("MatMulInteger", ("x", "w8"), ("y",))], {"int8": 4}),
+        ([Node("Transpose", ("w16",), ("t",)), Node("Gemm", ("x", "t"), ("y",))], {"fp16": 6}),
+        ([Node("Mul", ("x", "w16"), ("y",)), Node("MatMul", ("x", "y"), ("z",))], {}),
+    ],
+)
+def test_weights_are_counted_as_they_are_multiplied(nodes: list[Node], expected: dict[str, int]) -> None:
+    tensors = [Tensor("w16", "fp16", 6, False), Tensor("w8", "int8", 4, False)]
+    tensors += [Tensor("s32", "fp32", 1, False), Tensor("b32", "fp32", 9, False), Tensor("z", "int8", 1, False)]
+    facts = OnnxFacts(tuple(nodes), {tensor.name: tensor for tensor in tensors})
+    assert facts.weight_types() == Counter(expected)
 
 
 def test_mixed_precision_is_said_with_shares() -> None:

@@ -20,11 +20,12 @@ _WEIGHTED_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 @dataclass(frozen=True)
 class Node:
-    """One node: operator, and the names of its inputs and outputs ('' where left out)."""
+    """One node: operator, the names of its inputs and outputs ('' where left out), and what a Cast casts to."""
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    cast_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class OnnxFacts:
             return None
         if node.op == "DequantizeLinear":
             return self._scale_type(node), inner[1]
-        return (inner[0] if node.op != "Cast" else "cast"), inner[1]
+        return node.cast_to or inner[0], inner[1]
 
     def _scale_type(self, node: Node) -> str:
         scale = self.tensors.get(node.inputs[1])
@@ -148,7 +149,7 @@ def _read_graph(graph: memoryview, nodes: list[Node], tensors: dict[str, Tensor]
 def _read_node(data: memoryview) -> tuple[Node, Tensor | None]:
     inputs: list[str] = []
     outputs: list[str] = []
-    op = ""
+    op = cast_to = ""
     constant = None
     for number, value in _fields(data):
         if not isinstance(value, memoryview):
@@ -159,13 +160,28 @@ def _read_node(data: memoryview) -> tuple[Node, Tensor | None]:
             outputs.append(str(value, "utf-8"))
         elif number == 4:
             op = str(value, "utf-8")
-        elif number == 5 and op in ("", "Constant"):
-            constant = _attribute_tensor(value) or constant
-    return Node(op, tuple(inputs), tuple(outputs)), constant if op == "Constant" else None
+        elif number == 5:
+            name, integer, tensor = _read_attribute(value)
+            constant = tensor or constant
+            cast_to = _element_type(integer) if name == "to" else cast_to
+    node = Node(op, tuple(inputs), tuple(outputs), cast_to if op == "Cast" else "")
+    return node, constant if op == "Constant" else None
 
 
-def _attribute_tensor(data: memoryview) -> Tensor | None:
-    return next((_read_tensor(v) for number, v in _fields(data) if number == 5 and isinstance(v, memoryview)), None)
+def _read_attribute(data: memoryview) -> tuple[str, int, Tensor | None]:
+    name, integer, tensor = "", 0, None
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, memoryview):
+            name = str(value, "utf-8")
+        elif number == 3 and isinstance(value, int):
+            integer = value
+        elif number == 5 and isinstance(value, memoryview):
+            tensor = _read_tensor(value)
+    return name, integer, tensor
+
+
+def _element_type(number: int) -> str:
+    return _ELEMENT_TYPES.get(number, f"type {number}")
 
 
 def _read_tensor(data: memoryview) -> Tensor:
@@ -180,7 +196,7 @@ def _read_tensor(data: memoryview) -> Tensor:
             name = str(value, "utf-8")
         elif number == 14:
             external = value == 1
-    return Tensor(name, _ELEMENT_TYPES.get(kind, f"type {kind}"), elements, external)
+    return Tensor(name, _element_type(kind), elements, external)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
