@@ -60,6 +60,21 @@ def test_jpeg_files_are_kept_as_they_are(folder, run):
         assert clip.path("frames", i, ".jpg").read_bytes() == (path / f"{i}.jpg").read_bytes()
 
 
+def test_an_exif_orientation_does_not_turn_the_frame(folder, run):
+    """K is the sensor's; the bytes are kept, and reading them does not turn the picture."""
+    path = folder(count=2)
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # orientation: turn by 90 degrees
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + b"\0\0\0\0"
+    for file in path.iterdir():
+        data = file.read_bytes()
+        file.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    assert cv2.imread(str(path / "0.jpg")).shape[:2] == (64, 48)  # OpenCV would turn it
+    _, (clip,), _ = run(path, "--fps", 10)
+    assert (clip.info.width, clip.info.height) == (64, 48)
+    assert clip.path("frames", 0, ".jpg").read_bytes() == (path / "0.jpg").read_bytes()
+    assert np.abs(clip.frame_rgb(0).astype(int) - picture(0)).mean() < 4
+
+
 def test_png_files(folder, run):
     path = folder(suffix=".png")
     _, (clip,), _ = run(path, "--fps", 10, "--png")

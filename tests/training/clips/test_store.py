@@ -6,7 +6,7 @@ import pytest
 
 from videocups.clips.report import IngestReport, summary_table
 from videocups.clips.store import LEDGER_FOLDER, LEFT, ClipStore, ClipStoreError
-from videocups_core.clip import ClipInfo
+from videocups_core.clip import ClipInfo, find_clips, write_clip_info
 
 
 def info(name):
@@ -25,6 +25,9 @@ def test_a_clip_is_invisible_until_it_is_finished(tmp_path):
     clip = write(store, "drive_0000")
     assert [path.name for path in tmp_path.iterdir()] == [LEDGER_FOLDER]
     assert not store.has("drive_0000")
+    write_clip_info(clip.folder, info("drive_0000"))  # killed just before it would have appeared
+    with pytest.raises(FileNotFoundError, match="no clip"):
+        find_clips(tmp_path)
     clip.finish(info("drive_0000"), {"rate": 10})
     assert store.has("drive_0000")
     assert not ClipStore(tmp_path, "other").has("drive_0000")

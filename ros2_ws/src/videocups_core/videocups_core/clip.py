@@ -97,8 +97,8 @@ class Clip:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 RGB."""
-    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    """Read an image file as (H, W, 3) uint8 RGB, as the sensor saw it: an EXIF orientation would belie K."""
+    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image_bgr is None:
         raise FileNotFoundError(f"cannot read image {path}; the file is missing or damaged")
     return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -109,7 +109,9 @@ def find_clips(folder: Path | str) -> list[Path]:
     root = Path(folder)
     if (root / CLIP_FILE).is_file():
         return [root]
-    found = sorted(path.parent for path in root.rglob(CLIP_FILE))
+    below = (path.parent.relative_to(root) for path in root.rglob(CLIP_FILE))
+    # What lies under a hidden folder is still being made.
+    found = sorted(root / path for path in below if not any(part.startswith(".") for part in path.parts))
     if not found:
         raise FileNotFoundError(f"no clip ({CLIP_FILE}) at or below {root}; make clips with 'videocups ingest'")
     return found
