@@ -64,7 +64,7 @@ def write_bag(folder, count, period_ms, storage="mcap", topic="/image"):
 def play(spinner):
     """Replay with the given command line while an observer listens; returns what it heard, by topic."""
 
-    def run(source, *options, kinds=None, timeout_s=15.0):
+    def run(source, *options, listeners=1, timeout_s=15.0):
         heard = {topic: [] for topic in ("/clock", "/image", "/image/compressed", "/camera_info")}
         observer = spinner(lambda context: rclpy.create_node("listener", context=context))
 
@@ -77,7 +77,7 @@ def play(spinner):
             CompressedImage, "/image/compressed", collect("/image/compressed", False), 100
         )
         observer.node.create_subscription(CameraInfo, "/camera_info", collect("/camera_info", False), 100)
-        arguments = parse([str(source), "--wait", "10", *options])
+        arguments = parse([str(source), "--listeners", str(listeners), *options])
         replay = spinner(lambda context: ReplayNode(arguments, context=context))
         replay.node.begin()
         deadline_s = time.monotonic() + timeout_s
@@ -136,7 +136,7 @@ def test_as_fast_as_the_node_follows_no_frame_is_lost(make_rig, play, tmp_path):
     rig.listen_to_results()
     rig.start()
     start_s = time.monotonic()
-    node, _ = play(tmp_path / "bag", "--follow", "/vps/panoptic/segments")
+    node, _ = play(tmp_path / "bag", "--follow", "/vps/panoptic/segments", listeners=2)
     assert time.monotonic() - start_s < 6.0
     assert node.exit_status == 0
     assert (node.follow_pace.answered, node.follow_pace.unanswered) == (30, 0)
@@ -152,7 +152,7 @@ def test_a_loop_jumps_back_and_the_node_starts_new_tracks(make_rig, spinner, tmp
     rig = make_rig()
     rig.listen_to_results()
     rig.start()
-    arguments = parse([str(tmp_path / "bag"), "--loop", "--wait", "10", "--rate", "2"])
+    arguments = parse([str(tmp_path / "bag"), "--loop", "--listeners", "1", "--rate", "2"])
     replay = spinner(lambda context: ReplayNode(arguments, context=context))
     replay.node.begin()
     rig.wait(lambda: rig.received["/vps/panoptic/segments"][-1:] and
@@ -183,10 +183,10 @@ def test_a_message_that_is_no_image_stops_neither_replay_nor_node(make_rig, play
             good = image_message(header_at(T0 + index * 50 * MS), WORLD.image_rgb(index), "rgb8")
             junk = b"\x00\x01\x00\x00" + b"\xff" * 40 if index % 2 else bytes(serialize_message(good))
             writer.write(images, T0 + index * 50 * MS, junk)
-    rig = make_rig()
+    rig = make_rig(input_reliability="reliable", input_depth=10)
     rig.listen_to_results()
     rig.start()
-    node, _ = play(tmp_path / "bag")
+    node, _ = play(tmp_path / "bag", listeners=2)
     assert node.exit_status == 0
     assert node.published == {"/image": 6}
     rig.wait(lambda: len(rig.received["/vps/panoptic/segments"]) == 3)
@@ -237,6 +237,9 @@ def test_as_a_process_it_ends_with_a_summary_or_a_sentence(tmp_path):
     done = run_process(tmp_path / "bag", "--ros-args", "-r", "/image:=/front/image")
     assert done.returncode == 0, done.stderr
     assert "replayed /image 3" in done.stderr
+    alone = run_process(tmp_path / "bag", "--listeners", "1", "--wait", "0.5")
+    assert alone.returncode == 1
+    assert "0 of 1 listeners" in alone.stderr
     (tmp_path / "empty").mkdir()
     shutil.copy(__file__, tmp_path / "text.mcap")
     for source, sentence in (

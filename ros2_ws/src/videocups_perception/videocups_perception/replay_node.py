@@ -25,8 +25,7 @@ from videocups_perception.node_process import run_node
 from videocups_perception.replay_pace import ClockPace, FollowPace
 from videocups_perception.replay_sources import IMAGE_KINDS, Channel, Record, Source, SourceError, open_source
 
-DISCOVERY_TIMEOUT_S = 10.0
-SETTLE_S = 0.5  # listeners are found one after the other, and a little before they can hear
+SETTLE_S = 0.3  # a listener is found a little before it can hear
 
 
 class ReplayNode(Node):
@@ -102,25 +101,29 @@ class ReplayNode(Node):
         self.exit_status = status
 
     def _wait_for_consumers(self) -> None:
-        """Wait until the image topics have listeners: who plays to an empty room loses the first frames."""
-        wanted = self._options.wait if self.follow_pace is None else max(self._options.wait, DISCOVERY_TIMEOUT_S)
-        images = [self._publishers_of_topics[c.topic] for c in self._source.channels
-                  if c.kind in IMAGE_KINDS and c.topic in self._publishers_of_topics]  # fmt: skip
-        begin_s = changed_s = time.monotonic()
-        listeners = 0
-        while (now_s := time.monotonic()) - begin_s < wanted and not self._stopped.is_set():
+        """Wait until the images have their listeners: who plays to an empty room loses the first frames."""
+        follows = self.follow_pace is not None
+        wanted = max(self._options.listeners, 1) if follows else self._options.listeners
+        images = [
+            self._publishers_of_topics[channel.topic]
+            for channel in self._source.channels
+            if channel.kind in IMAGE_KINDS and channel.topic in self._publishers_of_topics
+        ]
+        if not wanted or not images:
+            return
+        deadline_s = time.monotonic() + self._options.wait
+        while not self._stopped.is_set():
             found = sum(publisher.get_subscription_count() for publisher in images)
-            if found != listeners:
-                listeners, changed_s = found, now_s
-            answerable = self.follow_pace is None or self.count_publishers(self._options.follow)
-            if (listeners or not images) and answerable and now_s - changed_s > SETTLE_S:
+            if found >= wanted and (not follows or self.count_publishers(self._options.follow)):
+                self._stopped.wait(SETTLE_S)
                 return
+            if time.monotonic() > deadline_s:
+                answers = f" and nothing publishes {self._options.follow}" if follows and found >= wanted else ""
+                raise SourceError(
+                    f"after {self._options.wait:g} s the images have {found} of {wanted} listeners{answers}; "
+                    "start the consumers first, or give a longer --wait"
+                )
             self._stopped.wait(0.02)
-        if self.follow_pace is not None and not self._stopped.is_set():
-            raise SourceError(
-                f"nobody answers: no images are listened to, or nothing publishes {self._options.follow}; "
-                "start the node first"
-            )
 
     def _play_once(self) -> None:
         self._clock_pace.restart()
@@ -181,7 +184,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--start", type=float, default=0.0, help="skip the first seconds")
     parser.add_argument("--duration", type=float, default=0.0, help="play so many seconds (default: all)")
     parser.add_argument("--topics", nargs="+", default=[], help="only these topics (default: all)")
-    parser.add_argument("--wait", type=float, default=0.0, help="wait up to so many seconds for listeners")
+    parser.add_argument("--listeners", type=int, default=0, help="wait for so many listeners to the images")
+    parser.add_argument("--wait", type=float, default=10.0, help="give up waiting after so many seconds (default 10)")
     parser.add_argument("--compressed", action="store_true", help="send a clip's image files as CompressedImage")
     options = parser.parse_args(arguments)
     for name, least in (("rate", 1e-6), ("window", 1), ("timeout", 1e-3), ("start", 0), ("duration", 0)):
