@@ -60,3 +60,21 @@ def test_every_command_is_there():
         module, function = place.split(":")
         assert callable(getattr(import_module(module), function))
         assert text
+
+
+def test_a_missing_extra_is_one_sentence_with_the_pip_command(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "numba", None)  # as in an installation without the extra
+    monkeypatch.setitem(COMMANDS, "needy", ("tests.training.test_cli:needy", ""))
+    assert main(["needy"]) == 1
+    message = capsys.readouterr().err
+    assert message == (
+        "videocups needy: needs the Python package 'numba', which is not installed here; "
+        "pip install 'videocups[train]' brings it\n"
+    )
+
+
+def needy(argv):
+    """Stand for a command whose heavy import fails."""
+    import numba
+
+    return len(numba.__version__)

@@ -38,6 +38,12 @@ def run(name: str, arguments: list[str]) -> int:
     module_name, function_name = COMMANDS[name][0].split(":")
     try:
         return int(getattr(import_module(module_name), function_name)(arguments))
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("videocups"):
+            raise  # a package of our own that is missing is a broken installation, not a missing extra
+        sentence = f"needs the Python package '{error.name}', which is not installed here"
+        print(f"videocups {name}: {sentence}; pip install 'videocups[train]' brings it", file=sys.stderr)
+        return 1
     except (OSError, ValueError) as error:
         print(f"videocups {name}: {error}", file=sys.stderr)
         return 1
