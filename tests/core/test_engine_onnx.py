@@ -79,6 +79,8 @@ def test_an_engine_must_be_loaded_first(standin_bundle: ModelBundle) -> None:
 class FallenBack:
     """Stands in for ONNX Runtime's session on a machine whose CUDA does not come up: it has only the CPU provider."""
 
+    providers = ("CPUExecutionProvider",)
+
     def __init__(self, session: Any) -> None:
         self._session = session
 
@@ -86,7 +88,34 @@ class FallenBack:
         return getattr(self._session, name)
 
     def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
+        return list(self.providers)
+
+
+class OnCuda(FallenBack):
+    """Stands in for a session whose CUDA did come up, with ONNX Runtime's default of TF32."""
+
+    providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        return {"CUDAExecutionProvider": {"device_id": "1", "use_tf32": "1"}, "CPUExecutionProvider": {}}
+
+
+def test_on_cuda_the_device_and_tf32_are_said(standin_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    create = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda data, sess_options, providers: OnCuda(create(data, sess_options, ["CPUExecutionProvider"])),
+    )
+    engine = OnnxEngine(standin_bundle, OnnxConfig("cuda:1"))
+    engine.load()
+    info = engine.describe()
+    assert (info.device, info.provider) == ("cuda:1", "CUDAExecutionProvider")
+    assert len(info.notes) == 1
+    assert "TF32" in info.notes[0]
 
 
 @pytest.fixture

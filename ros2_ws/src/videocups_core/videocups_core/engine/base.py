@@ -85,7 +85,7 @@ class EngineInfo:
     """What an engine found out about itself after loading; nothing in here is copied from a request.
 
     ``precision``: how the weights are multiplied, e.g. ``fp32``, ``fp16``, ``int8`` or ``mixed (…)``.
-    ``device``: ``cpu`` or the GPU's name. ``provider``: the execution provider that holds the graph.
+    ``device``: ``cpu``, ``cuda:N`` or the GPU's name. ``provider``: the execution provider that holds the graph.
     ``outputs``: names the graph gives; ``semantic_score`` among them means a confidence map can be had.
     ``notes``: sentences a person should read, such as why a wish was not granted.
     """

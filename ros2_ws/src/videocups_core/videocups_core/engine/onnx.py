@@ -78,6 +78,8 @@ class OnnxEngine:
         stored = precision_of(facts.weight_types())
         if stored == "fp16" and precision != "fp16":
             notes.append(f"the weights are stored in fp16 but multiplied in {precision}")
+        if session.get_provider_options().get("CUDAExecutionProvider", {}).get("use_tf32") == "1":
+            notes.append("fp32 products run as TF32 on GPUs that have it, with 10 bits of mantissa")
         self._session = session
         self._info = EngineInfo(
             backend="onnxruntime",
