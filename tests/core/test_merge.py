@@ -140,6 +140,12 @@ def test_a_broken_network_is_said_not_hidden(make_raw: Callable[..., RawOutputs]
         merge_panoptic(raw, TABLE, MergeConfig(), SIZE)
 
 
+@pytest.mark.parametrize("score", [-0.1, 1.01])
+def test_scores_are_probabilities(make_raw: Callable[..., RawOutputs], score: float) -> None:
+    with pytest.raises(ValueError, match=r"they must be in 0\.\.1"):
+        merge_panoptic(make_raw(np.zeros(SIZE), [((1, 1, 9, 9), score)]), TABLE, MergeConfig(), SIZE)
+
+
 def test_a_class_of_the_wrong_kind_is_refused(make_raw: Callable[..., RawOutputs]) -> None:
     with pytest.raises(ValueError, match="'semantic' holds class 1"):
         merge_panoptic(make_raw(np.ones(SIZE), []), TABLE, MergeConfig(), SIZE)

@@ -155,6 +155,8 @@ def _candidates(
     """Rows above the score threshold in a canonical order: best first, ties by box and class, never by row."""
     if not (np.isfinite(raw.scores).all() and np.isfinite(raw.boxes).all() and np.isfinite(raw.embeddings).all()):
         raise ValueError("the network gave NaN or infinite scores, boxes or embeddings; the model or engine is broken")
+    if raw.scores.size and not (raw.scores.min() >= 0 and raw.scores.max() <= 1):
+        raise ValueError(f"the network gave scores from {raw.scores.min()} to {raw.scores.max()}; they must be in 0..1")
     # A score of 0 marks padding, whatever the threshold.
     rows = np.flatnonzero((raw.scores >= config.score_threshold) & (raw.scores > 0))
     wrong = [int(class_id) for class_id in raw.classes[rows] if int(class_id) not in table.thing_class_ids]
