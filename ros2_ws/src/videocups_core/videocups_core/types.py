@@ -124,14 +124,14 @@ class PanopticFrame:
         table = np.full(MAX_SEGMENT_ID + 1, VOID_CLASS, dtype=np.uint8)
         for segment in self.segments:
             table[segment.segment_id] = segment.class_id
-        return table[self.segment_ids]
+        return table.take(self.segment_ids)
 
     def track_map(self) -> NDArray[np.uint64]:
         """(H, W) uint64 track id per pixel, 0 for stuff and void."""
         table = np.zeros(MAX_SEGMENT_ID + 1, dtype=np.uint64)
         for segment in self.segments:
             table[segment.segment_id] = segment.track_id
-        return table[self.segment_ids]
+        return table.take(self.segment_ids)
 
 
 @dataclass(frozen=True)
