@@ -29,6 +29,7 @@ from videocups_core.tracking import Tracker
 from videocups_core.types import ClassInfo, PanopticFrame
 
 HEIGHT, WIDTH, OBJECTS, DETECTIONS, STUFF, DIMENSIONS = 512, 1024, 30, 100, 19, 128
+FILM = 16  # frames made beforehand and shown again and again
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
-    film = [make_outputs(index, *make_world()) for index in range(40)]
+    film = [make_outputs(index, *make_world()) for index in range(FILM)]
     images = {
         (HEIGHT, WIDTH): rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8),
         (1080, 1920): rng.integers(0, 256, (1080, 1920, 3)).astype(np.uint8),
