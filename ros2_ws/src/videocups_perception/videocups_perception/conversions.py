@@ -20,7 +20,7 @@ from videocups_msgs.msg import PanopticSegment as PanopticSegmentMsg
 
 from videocups_core.camera import camera_from_ros
 from videocups_core.encodings import ENCODINGS, ImageFormatError, decode_compressed, decode_image, decode_raw
-from videocups_core.types import CameraModel, ClassInfo, PanopticFrame, Segment
+from videocups_core.types import CameraModel, ClassInfo, PanopticFrame, Segment, SegmentState
 from videocups_perception.scheduling import DropCause, FrameRejected
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -129,6 +129,39 @@ def panoptic_message(header: Header, frame: PanopticFrame, model_id: str) -> Pan
         height=frame.height,
         width=frame.width,
         segments=[segment_message(segment) for segment in frame.segments],
+    )
+
+
+def panoptic_frame(message: PanopticFrameMsg, image: Image) -> PanopticFrame:
+    """Return what ``panoptic_message`` and the segment image say together; ValueError where they disagree."""
+    if image.encoding != "16UC1" or image.header != message.header:
+        raise ValueError(f"the segment image must be 16UC1 with the header of its table, got {image.encoding!r}")
+    if (image.height, image.width) != (message.height, message.width) or image.step != 2 * image.width:
+        raise ValueError(f"the segment image is {image.width}×{image.height} px, its table says {message.width}")
+    dtype = ">u2" if image.is_bigendian else "<u2"
+    ids = np.frombuffer(image.data, dtype=dtype).reshape(image.height, image.width).astype(np.uint16)
+    segments = tuple(
+        Segment(
+            segment_id=row.segment_id,
+            class_id=row.class_id,
+            is_thing=row.is_thing,
+            track_id=row.track_id,
+            score=row.score,
+            state=SegmentState(row.state),
+            age=row.age,
+            area_px=row.area_px,
+            bbox_xywh=(row.roi.x_offset, row.roi.y_offset, row.roi.width, row.roi.height),
+        )
+        for row in message.segments
+    )
+    return PanopticFrame(stamp_ns(message.header), ids, segments, message.frame_index, message.track_epoch)
+
+
+def classes_from_message(message: LabelInfoMsg) -> tuple[ClassInfo, ...]:
+    """Return the classes of a latched label message."""
+    return tuple(
+        ClassInfo(int(row.class_id), row.name, bool(row.is_thing), (int(row.red), int(row.green), int(row.blue)))
+        for row in message.classes
     )
 
 
