@@ -28,8 +28,8 @@ class Noise:
     def sample(self, u: Floats, v: Floats, footprint: Floats) -> Floats:
         """Return noise in about −1..1 at texel coordinates ``u, v``, averaged over ``footprint`` texels."""
         level = np.clip(np.log2(np.maximum(footprint, 1.0)), 0, LEVELS - 1.001).astype(np.float32)
-        fine = level.astype(np.int32)
-        blend = level - fine
+        floor = np.floor(level)
+        fine, blend = floor.astype(np.int32), level - floor
         first = self._bilinear(u, v, fine)
         if not level.any():
             return first

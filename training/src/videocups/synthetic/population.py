@@ -89,7 +89,8 @@ class Settler:
         inner = range(1, town.blocks)
         crossing = (int(rng.choice(inner)), int(rng.choice(inner)))
         before = layout.STOP_LINE_M[1] + EGO_LENGTH_M / 2
-        before += {"stand": 2.4, "stop": float(rng.uniform(22, 34))}.get(scenario, float(rng.uniform(16, 46)))
+        room = {"stand": (2.4, 2.4), "stop": (22.0, 34.0), "turn": (6.0, 22.0)}.get(scenario, (16.0, 46.0))
+        before += float(rng.uniform(*room))
         before = min(before, town.spacing_m - 18.0)
         turn = int(rng.choice([1, 3])) if scenario == "turn" else 0
         wish = 0.0 if scenario == "stand" else float(rng.uniform(8.5, 12.0))
