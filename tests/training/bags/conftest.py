@@ -131,13 +131,15 @@ PACK = {"": lambda data: data, "zstd": zstd.compress, "lz4": lz4.frame.compress}
 MAGIC = b"\x89MCAP0\r\n"
 
 
-def mcap_bytes(topics, messages, *, compression: str | None = "", per_chunk: int = 3, finish: bool = True) -> bytes:
+def mcap_bytes(
+    topics, messages, *, compression: str | None = "", per_chunk: int = 3, finish: bool = True, wire: str = "cdr"
+) -> bytes:
     """Write the container from its specification. ``compression=None``: no chunks at all."""
     ids = {name: number for number, name in enumerate(topics, 1)}
     head = b""
     for name, (kind, encoding, text) in topics.items():
         head += _record(0x03, struct.pack("<H", ids[name]) + _text(kind) + _text(encoding) + _text(text))
-        head += _record(0x04, struct.pack("<HH", ids[name], ids[name]) + _text(name) + _text("cdr") + b"\0\0\0\0")
+        head += _record(0x04, struct.pack("<HH", ids[name], ids[name]) + _text(name) + _text(wire) + b"\0\0\0\0")
     out = bytearray(MAGIC + _record(0x01, _text("ros2") + _text("test")))
     records = [
         (ids[topic], ns, _record(0x05, struct.pack("<HIQQ", ids[topic], 0, ns, ns) + data))

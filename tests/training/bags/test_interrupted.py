@@ -53,3 +53,26 @@ def test_only_whole_clips_are_left(recordings, slow_bag, kind):
     clips = [Clip(path) for path in sorted(out.iterdir()) if path.name != LEDGER_FOLDER]
     assert sum(map(len, clips)) == FRAMES
     assert not list((out / LEDGER_FOLDER).glob("partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["ingest", "--png"], "make room below"),
+        (["bag", "cut"], "cannot write"),
+        (["bag", "cut", "--storage", "db3"], "cannot write"),
+    ],
+)
+def test_a_full_disk_leaves_nothing_half_and_a_sentence(recordings, slow_bag, command, words):
+    """A limit on the size of files stands for the full disk: writing fails the same way."""
+    out = recordings.folder / "out"
+    code = (
+        "import resource, sys; from videocups.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [*command, str(slow_bag), "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [path.name for path in recordings.folder.iterdir()] == ["drive"]

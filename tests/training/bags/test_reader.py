@@ -254,22 +254,39 @@ def test_what_is_no_recording_is_refused_in_a_sentence(recordings):
     assert is_bag(folder / "text.mcap")
 
 
-def test_ros1_bags(recordings):
-    from rosbags.rosbag1 import Writer as Ros1Writer
+def ros1_image(recordings, index):
+    """The image as ROS 1 serializes it."""
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC)
-    types = store.types
+    time = store.types["builtin_interfaces/msg/Time"](1_700_000_000, index * recordings.period)
+    header = store.types["std_msgs/msg/Header"](seq=index, stamp=time, frame_id="cam")
+    fields = (24, 32, "rgb8", 0, 96, recordings.image(index).data)
+    kind = "sensor_msgs/msg/Image"
+    return store, bytes(store.serialize_ros1(store.types[kind](header, *fields), kind))
+
+
+def test_ros1_messages_in_mcap(recordings):
+    store, _ = ros1_image(recordings, 0)
+    text = store.generate_msgdef("sensor_msgs/msg/Image")[0]
+    topics = {recordings.topic: ("sensor_msgs/Image", "ros1msg", text)}
+    raw = [(recordings.topic, recordings.t0 + i, ros1_image(recordings, i)[1]) for i in range(3)]
+    path = recordings.mcap("ros1.mcap", topics, raw, wire="ros1")
+    with open_bag(path) as bag:
+        images = [decode(message) for message in bag.messages({recordings.topic})]
+    assert [stamp_ns(image) for image in images] == [recordings.t0 + i * recordings.period for i in range(3)]
+    assert np.array_equal(images[2].data, recordings.image(2).data)
+
+
+def test_ros1_bags(recordings):
+    from rosbags.rosbag1 import Writer as Ros1Writer
+
     path = recordings.folder / "old.bag"
     with Ros1Writer(path) as writer:
+        store, _ = ros1_image(recordings, 0)
         connection = writer.add_connection(recordings.topic, "sensor_msgs/msg/Image", typestore=store)
         for i in range(4):
-            image = recordings.image(i)
-            time = types["builtin_interfaces/msg/Time"](1_700_000_000, i * recordings.period)
-            header = types["std_msgs/msg/Header"](seq=i, stamp=time, frame_id="cam")
-            fields = (24, 32, "rgb8", 0, 96, image.data)
-            data = store.serialize_ros1(types["sensor_msgs/msg/Image"](header, *fields), "sensor_msgs/msg/Image")
-            writer.write(connection, recordings.t0 + i * recordings.period, data)
+            writer.write(connection, recordings.t0 + i * recordings.period, ros1_image(recordings, i)[1])
     with open_bag(path) as bag:
         images = [decode(message) for message in bag.messages({recordings.topic})]
         assert bag.counts() == {recordings.topic: 4}

@@ -90,7 +90,7 @@ def ingest_all(options: argparse.Namespace) -> tuple[list[IngestReport], list[st
         except ValueError as error:
             errors.append(str(error))
         except OSError as error:
-            errors.append(f"{path}: {error.strerror or error} ({error.filename}); clips finished before are whole")
+            errors.append(f"{path}: {error.strerror or error}; make room below {options.out} and run it again")
     return reports, errors
 
 

@@ -237,7 +237,7 @@ class McapStorage:
         schema = self._catalogue.schemas.get(channel.schema_id)
         return Topic(
             name=channel.topic,
-            msgtype=schema.name if schema else "",
+            msgtype=_full_name(schema.name) if schema else "",
             serialization=channel.encoding,
             definition=schema.text if schema else "",
             definition_format=schema.encoding if schema else "",
@@ -250,6 +250,12 @@ class McapStorage:
             return b""
         self._file.seek(offset)
         return self._file.read(min(length, self._size - offset))
+
+
+def _full_name(msgtype: str) -> str:
+    """Return ``sensor_msgs/msg/Image`` for ROS 1's ``sensor_msgs/Image``."""
+    package, slash, name = msgtype.partition("/")
+    return msgtype if not slash or "/" in name else f"{package}/msg/{name}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,9 @@ LATCHED_QOS = """- history: 1
 class BagWriter:
     """An open recording; topics are made when their first message comes or with ``add``."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, path: Path) -> None:
         self._writer = writer
+        self._path = path
         self._connections: dict[str, Connection] = {}
         self.count = 0
 
@@ -67,8 +69,18 @@ class BagWriter:
         self._put(topic, log_ns, encode(message))
 
     def _put(self, topic: str, log_ns: int, data: bytes | memoryview) -> None:
-        self._writer.write(self._connections[topic], log_ns, data)
+        with _disk_errors_named(self._path):
+            self._writer.write(self._connections[topic], log_ns, data)
         self.count += 1
+
+
+@contextmanager
+def _disk_errors_named(path: Path) -> Iterator[None]:
+    """Turn what a full or broken disk causes into one sentence."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, WriterError) as error:
+        raise BagError(f"cannot write {path}: {error}; make room or give another --out, and run it again") from None
 
 
 @contextmanager
@@ -89,13 +101,14 @@ def new_bag(path: Path, *, storage: str = "mcap") -> Iterator[BagWriter]:
         raise BagError(f"cannot write into {path.parent}: {error.strerror}; give another --out") from None
     finished = False
     try:
-        yield BagWriter(writer)
-        writer.close()
-        finished = True
-        (staging / path.name).rename(path)
-    except WriterError as error:
-        raise BagError(f"cannot write {path}: {error}") from None
+        yield BagWriter(writer, path)
+        with _disk_errors_named(path):
+            writer.close()
+            finished = True
+            (staging / path.name).rename(path)
     finally:
-        if not finished:
-            writer.abort()
-        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            if not finished:
+                writer.abort()
+        finally:  # on a full disk closing fails too
+            shutil.rmtree(staging, ignore_errors=True)
