@@ -6,12 +6,11 @@ import heapq
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from videocups.bags.mcap_index import Block, overlaps, read_chunk_index, read_statistics
 from videocups.bags.mcap_records import (
     CHUNK,
-    CHUNK_HEAD,
     CHUNK_INDEX,
     DATA_END,
     FOOTER,
@@ -31,18 +30,6 @@ from videocups.bags.recording import BagError, Damage, Message, Topic
 
 FOOTER_BYTES = RECORD_HEAD.size + 20
 LOOSE_BLOCK_BYTES = 4 << 20  # messages outside chunks are read in blocks of about this size
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of the file that holds messages: a chunk, or a run of messages outside any chunk."""
-
-    start_ns: int
-    end_ns: int  # of the last message, inclusive
-    offset: int
-    length: int
-    is_chunk: bool
-    channel_ids: frozenset[int] | None = None  # None: unknown
 
 
 class McapStorage:
@@ -86,7 +73,7 @@ class McapStorage:
         """Yield messages of the named topics in [start_ns, stop_ns) by log time; only blocks in it are read."""
         wanted = {channel_id for channel_id, topic in self._topic_of.items() if topic.name in topics}
         blocks = sorted(
-            (block for block in self.blocks if _overlaps(block, wanted, start_ns, stop_ns)),
+            (block for block in self.blocks if overlaps(block, wanted, start_ns, stop_ns)),
             key=lambda block: (block.start_ns, block.offset),
         )
         heap: list[tuple[int, int, int, Message]] = []
@@ -129,14 +116,14 @@ class McapStorage:
         for opcode, body in iter_records(summary):
             catalogue.add(opcode, body)
             if opcode == CHUNK_INDEX:
-                block = _indexed_block(Fields(body))
+                block = read_chunk_index(Fields(body))
                 if block.offset + block.length > self._size:
                     raise RecordError("it points behind the end of the file")
                 if block.start_ns <= block.end_ns:  # a chunk may hold no message
                     blocks.append(block)
                 chunks += 1
             elif opcode == STATISTICS:
-                statistics = _statistics(Fields(body))
+                statistics = read_statistics(Fields(body))
         if statistics is None or statistics.chunks != chunks:
             return False
         if (statistics.messages and not blocks) or set(statistics.counts) - set(catalogue.channels):
@@ -256,48 +243,3 @@ def _full_name(msgtype: str) -> str:
     """Return ``sensor_msgs/msg/Image`` for ROS 1's ``sensor_msgs/Image``."""
     package, slash, name = msgtype.partition("/")
     return msgtype if not slash or "/" in name else f"{package}/msg/{name}"
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    messages: int
-    chunks: int
-    start_ns: int
-    last_ns: int
-    counts: Counter[int]
-
-
-def _statistics(fields: Fields) -> _Statistics:
-    messages = fields.integer("<Q")
-    fields.integer("<H")  # schemas
-    for _ in ("channels", "attachments", "metadata"):
-        fields.integer("<I")
-    chunks = fields.integer("<I")
-    start_ns, last_ns = fields.integer("<Q"), fields.integer("<Q")
-    inner = Fields(fields.blob())
-    counts: Counter[int] = Counter()
-    while inner.position < len(inner.body):
-        channel_id = inner.integer("<H")
-        counts[channel_id] = inner.integer("<Q")
-    return _Statistics(messages, chunks, start_ns, last_ns, counts)
-
-
-def _indexed_block(fields: Fields) -> Block:
-    start_ns, end_ns = fields.integer("<Q"), fields.integer("<Q")
-    offset, length = fields.integer("<Q"), fields.integer("<Q")
-    if length < RECORD_HEAD.size + CHUNK_HEAD.size:
-        raise RecordError(f"the index names a chunk of {length} bytes")
-    inner = Fields(fields.blob())
-    channel_ids = set()
-    while inner.position < len(inner.body):
-        channel_ids.add(inner.integer("<H"))
-        inner.position += 8
-    # A writer may leave the message index out; then the channels are unknown, not none.
-    known = frozenset(channel_ids) if channel_ids else None
-    return Block(start_ns, end_ns, offset, length - RECORD_HEAD.size, is_chunk=True, channel_ids=known)
-
-
-def _overlaps(block: Block, wanted: set[int], start_ns: int | None, stop_ns: int | None) -> bool:
-    if block.channel_ids is not None and not (block.channel_ids & wanted):
-        return False
-    return (start_ns is None or block.end_ns >= start_ns) and (stop_ns is None or block.start_ns < stop_ns)
