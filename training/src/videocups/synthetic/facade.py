@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,11 +57,13 @@ def paint_facade(
     return np.asarray(color * (1.0 - plinth)[:, None], dtype=np.float32)
 
 
-def _cover(distance: Floats, half: Floats | np.float32, pixel: Floats) -> Floats:
+def _cover(distance: NDArray[Any], half: NDArray[Any] | np.float32, pixel: Floats) -> NDArray[Any]:
     return np.asarray(np.clip((half - distance) / pixel + 0.5, 0.0, 1.0))
 
 
-def _between(position: Floats, low: Floats | np.float32, high: Floats | np.float32, pixel: Floats) -> Floats:
+def _between(
+    position: NDArray[Any], low: NDArray[Any] | np.float32, high: NDArray[Any] | np.float32, pixel: Floats
+) -> NDArray[Any]:
     inside = np.clip((position - low) / pixel + 0.5, 0.0, 1.0) * np.clip((high - position) / pixel + 0.5, 0.0, 1.0)
     return np.asarray(inside)
 

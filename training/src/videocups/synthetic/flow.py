@@ -37,9 +37,9 @@ def flow_between(scene: Scene, camera: CameraModel, here: View, there: View) -> 
                 table[:, i, 0] * x + table[:, i, 1] * y + table[:, i, 2] + table[:, i, 3] * near
             )
     ahead = moved[2] > 1e-3
-    scale = 1.0 / np.where(ahead, moved[2], 1.0)
-    target_x = camera.fx * (moved[0] * scale) + np.float32(camera.cx)
-    target_y = camera.fy * (moved[1] * scale) + np.float32(camera.cy)
+    scale = np.asarray(1.0 / np.where(ahead, moved[2], 1.0), dtype=np.float32)
+    target_x = np.float32(camera.fx) * (moved[0] * scale) + np.float32(camera.cx)
+    target_y = np.float32(camera.fy) * (moved[1] * scale) + np.float32(camera.cy)
     ahead &= (np.abs(target_x) < FARTHEST_PX) & (np.abs(target_y) < FARTHEST_PX)
     seen = _seen(there, target_x, target_y, inverse * scale, ahead, here.surface == SKY)
     start_x, start_y = np.arange(camera.width, dtype=np.float32), np.arange(camera.height, dtype=np.float32)[:, None]

@@ -25,6 +25,8 @@ DRY_GRASS = np.array([0.24, 0.225, 0.09], dtype=np.float32)
 KERBSTONE_M = 0.22
 SLAB_M = 1.2
 TEXELS_PER_M = 28.0
+UNDER_BODY = 0.55
+"""How much of the sky's light a vehicle keeps from the ground beneath it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ def paint_ground(
 ) -> tuple[Floats, NDArray[np.uint8]]:
     """Return the colour (G, 3) and class (G,) of the pixels in ``view.ground``."""
     spot = _spots(view, focal_px)
-    footprint = 0.5 * np.maximum(spot.size_x, spot.size_y) * TEXELS_PER_M
+    footprint = np.asarray(0.5 * TEXELS_PER_M * np.maximum(spot.size_x, spot.size_y), dtype=np.float32)
     fine = noise.sample(spot.x * TEXELS_PER_M, spot.y * TEXELS_PER_M, footprint)
-    coarse = noise.sample(spot.x * 2.1 + 77.0, spot.y * 2.1, footprint * (2.1 / TEXELS_PER_M))
+    coarse = noise.sample(spot.x * 2.1 + 77.0, spot.y * 2.1, footprint * np.float32(2.1 / TEXELS_PER_M))
     color = np.empty((len(spot.x), 3), dtype=np.float32)
     classes = np.empty(len(spot.x), dtype=np.uint8)
     street = spot.kerb >= 0
@@ -58,6 +60,7 @@ def paint_ground(
     up = lighting.shade(np.array([[0.0, 0.0, 1.0]]))[0]
     dark = view.shadow.reshape(-1)[view.ground, None]
     color *= up + dark * (lighting.ambient * np.float32(0.92) - up)
+    color *= 1.0 - np.float32(UNDER_BODY) * view.contact.reshape(-1)[view.ground, None]
     return color, classes
 
 
@@ -136,5 +139,5 @@ def _block(spot: _Spot, fine: Floats, coarse: Floats) -> tuple[Floats, NDArray[n
     on_stone = np.clip((KERBSTONE_M - inward) / pixel + 0.5, 0.0, 1.0)[:, None]
     on_grass = np.clip((inward - layout.SIDEWALK_M) / pixel + 0.5, 0.0, 1.0)[:, None]
     color = slab + on_stone * (stone - slab)
-    color += on_grass * (grass - color)
-    return color, np.where(inward > layout.SIDEWALK_M, WorldClass.TERRAIN, WorldClass.SIDEWALK).astype(np.uint8)
+    painted = np.asarray(color + on_grass * (grass - color), dtype=np.float32)
+    return painted, np.where(inward > layout.SIDEWALK_M, WorldClass.TERRAIN, WorldClass.SIDEWALK).astype(np.uint8)

@@ -155,7 +155,7 @@ def simulate(agents: list[Agent], timings: dict[tuple[int, int], Timing], start_
         speed = new_speed
         ways.append(way)
         speeds.append(speed)
-    times = start_s + TICK_S * np.arange(len(ways))
+    times = np.asarray(start_s + TICK_S * np.arange(len(ways)), dtype=np.float64)
     return Motion(times, np.array(ways), np.array(speeds))
 
 

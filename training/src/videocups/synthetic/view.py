@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 GROUND_REACH_M = 700.0
 SHADOW_REACH_M, LARGE_SHADOW_REACH_M, LARGE_M = 55.0, 120.0, 5.5
 """Farther away a shadow on the ground is thinner than a row of pixels; large things are those of LARGE_M radius."""
+VEHICLES = (WorldClass.CAR, WorldClass.TRUCK, WorldClass.BUS)
+ZENITH = np.array([0.0, 0.0, 1.0])
 ROAD, BLOCK, SKY = 0, 1, 2
 """Numbers of the background's surfaces; polygons follow from BACKGROUND on."""
 BACKGROUND = 3
@@ -32,7 +34,7 @@ class View:
     ``inverse_depth`` (H, W): 1/m, 0 in the sky. ``plane`` (S, 3): inverse depth = a·x + b·y + c of each surface.
     ``edges`` (Q, 4, 3) of the polygons, ``polygon`` (Q,) and ``part`` (S,) in the scene (−1 for the background).
     ``camera_from_part`` (N, 3, 4).
-    ``shadow`` (H, W): 0..1, how much of the ground there is in shadow.
+    ``shadow`` (H, W): 0..1, how much of the ground there is in shadow; ``contact``: how much lies beneath a vehicle.
     ``ground`` (G,): the pixels that show ground, their world x and y are ``ground_xy`` (2, G), and ``kerb`` (G,) is
     their signed distance to the kerb.
     """
@@ -46,6 +48,7 @@ class View:
     polygon: NDArray[np.int64]
     part: NDArray[np.int32]
     shadow: Floats
+    contact: Floats
     ground: NDArray[np.int64]
     ground_xy: Floats
     kerb: Floats
@@ -98,9 +101,11 @@ def look(
     inverse_depth, polygon = depth, np.concatenate(polygons)
     surface = (winner + BACKGROUND).astype(np.int32)
     visible = np.flatnonzero(surface.reshape(-1)[ground.pixel] < BACKGROUND)
-    shadow = np.zeros(surface.shape, dtype=np.float32)
+    shadow = contact = np.zeros(surface.shape, dtype=np.float32)
     if sun is not None:
         shadow = _softened(_shadows(scene, camera, world_to_camera, part_poses, sun))
+        vehicles = np.isin(scene.class_id, VEHICLES)
+        contact = _softened(_shadows(scene, camera, world_to_camera, part_poses, ZENITH, vehicles))
     return View(
         camera_to_world=camera_to_world,
         camera_from_part=camera_from_part,
@@ -111,6 +116,7 @@ def look(
         polygon=polygon,
         part=np.concatenate([np.full(BACKGROUND, -1, dtype=np.int32), scene.part[polygon]]),
         shadow=shadow,
+        contact=contact,
         ground=ground.pixel[visible],
         ground_xy=ground.xy[:, visible],
         kerb=ground.kerb[visible],
@@ -169,7 +175,7 @@ def _facing(scene: Scene, polygon: NDArray[np.int64], camera_from_part: Array) -
     """Leave out polygons seen from behind."""
     eye = -np.einsum("nji,nj->ni", camera_from_part[:, :, :3], camera_from_part[:, :, 3])
     height = np.einsum("pk,pk->p", scene.normal[polygon], eye[scene.part[polygon]]) - scene.offset[polygon]
-    return polygon[height > 1e-6]
+    return np.asarray(polygon[height > 1e-6])
 
 
 def _softened(mask: NDArray[np.bool_]) -> Floats:
@@ -180,7 +186,12 @@ def _softened(mask: NDArray[np.bool_]) -> Floats:
 
 
 def _shadows(
-    scene: Scene, camera: CameraModel, world_to_camera: Array, part_poses: Array, sun: Array
+    scene: Scene,
+    camera: CameraModel,
+    world_to_camera: Array,
+    part_poses: Array,
+    sun: Array,
+    casts: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Return where polygons that face the sun throw their shadow on the ground (H, W)."""
     flatten = np.eye(4)[:3]
@@ -190,6 +201,8 @@ def _shadows(
     thrown[:, :, 3] += height[:, None] * (sun / sun[2])
     camera_from_shadow = _compose(world_to_camera, thrown)
     parts = cast.parts_in_view(scene, camera_from_shadow, camera, stretch=1.0 / float(sun[2]))
+    if casts is not None:
+        parts = parts[casts[parts]]
     distance = cast.distances(scene, camera_from_shadow, parts)
     reach = np.where(scene.radius[parts] > LARGE_M, LARGE_SHADOW_REACH_M, SHADOW_REACH_M)
     parts = parts[~np.isnan(scene.shadow_height_m[parts]) & (distance < reach)]
