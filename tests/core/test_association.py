@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videocups_core.tracking.association import AssociationConfig, Candidates, associate
-from videocups_core.tracking.overlap import box_iou, iou_from_overlaps, label_overlaps_px
+from videocups_core.tracking.overlap import box_overlap, iou_from_overlaps, label_overlaps_px
 
 
 def gain(candidates: Candidates, config: AssociationConfig, row: int, column: int) -> float:
-    """MaskTrack's score of one pair, column −1 = new, straight from the formula."""
+    """MaskTrack's score of one pair and the proximity, column −1 = new, straight from the formula."""
     exponentials = [1.0, *np.exp(candidates.similarity[row])]
     p = exponentials[column + 1] / sum(exponentials)
     if column < 0:
@@ -22,6 +22,7 @@ def gain(candidates: Candidates, config: AssociationConfig, row: int, column: in
         + config.score_weight * np.log(candidates.scores[row])
         + config.iou_weight * candidates.iou[row, column]
         + config.class_weight * candidates.same_class[row, column]
+        + config.proximity_weight * candidates.proximity[row, column]
     )
 
 
@@ -32,6 +33,7 @@ def problems(draw: st.DrawFn) -> Candidates:
     return Candidates(
         similarity=rng.normal(0, 4, (count, tracks)),
         iou=rng.choice([0.0, 0.3, 1.0], (count, tracks)),
+        proximity=rng.choice([0.0, 0.5, 1.0], (count, tracks)),
         same_class=rng.random((count, tracks)) < 0.7,
         scores=rng.uniform(0.3, 1, count),
     )
@@ -41,7 +43,7 @@ weights = st.sampled_from([0.0, 1.0, 2.0, 10.0])
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.builds(AssociationConfig, weights, weights, weights, weights))
+@given(problems(), st.builds(AssociationConfig, weights, weights, weights, weights, weights))
 def test_is_the_best_of_all_assignments(candidates: Candidates, config: AssociationConfig) -> None:
     count, tracks = candidates.similarity.shape
     result = associate(candidates, config)
@@ -58,20 +60,26 @@ def test_is_the_best_of_all_assignments(candidates: Candidates, config: Associat
 
 def test_the_better_detection_wins_a_contest_for_one_track() -> None:
     same = np.ones((2, 1))
-    candidates = Candidates(5 * same, 0.5 * same, same.astype(bool), np.array([0.6, 0.9]))
+    candidates = Candidates(5 * same, 0.5 * same, 0 * same, same.astype(bool), np.array([0.6, 0.9]))
     assert associate(candidates, AssociationConfig()).tolist() == [-1, 0]
     assert associate(candidates, AssociationConfig(score_weight=0)).tolist().count(0) == 1
 
 
 def test_the_class_weight_decides_whether_a_class_may_change() -> None:
-    candidates = Candidates(np.array([[4.0]]), np.array([[0.8]]), np.array([[False]]), np.array([0.9]))
+    candidates = Candidates(
+        np.array([[4.0]]), np.array([[0.8]]), np.array([[0.9]]), np.array([[False]]), np.array([0.9])
+    )
     assert associate(candidates, AssociationConfig(class_weight=10)).tolist() == [-1]
     assert associate(candidates, AssociationConfig(class_weight=0)).tolist() == [0]
 
 
 def test_large_embeddings_do_not_overflow() -> None:
     candidates = Candidates(
-        np.array([[9e3, -9e3], [-9e3, 9e3]]), np.zeros((2, 2)), np.ones((2, 2), bool), np.array([0.9, 0.9])
+        np.array([[9e3, -9e3], [-9e3, 9e3]]),
+        np.zeros((2, 2)),
+        np.zeros((2, 2)),
+        np.ones((2, 2), bool),
+        np.array([0.9, 0.9]),
     )
     assert associate(candidates, AssociationConfig()).tolist() == [0, 1]
 
@@ -100,7 +108,26 @@ def test_overlaps_agree_with_mask_products(seed: int, count: int, previous_count
     np.testing.assert_allclose(iou, expected)
 
 
-def test_box_iou_by_hand() -> None:
+def test_box_overlap_by_hand() -> None:
     boxes = np.array([[0, 0, 4, 2], [1, 1, 1, 1]], float)
-    others = np.array([[2, 0, 6, 2], [9, 9, 10, 10], [1, 1, 1, 1]], float)
-    np.testing.assert_allclose(box_iou(boxes, others), [[4 / 12, 0, 0], [0, 0, 0]])
+    others = np.array([[2, 0, 6, 2], [8, 0, 10, 2], [0, 0, 4, 2], [1, 1, 1, 1]], float)
+    iou, proximity = box_overlap(boxes, others)
+    np.testing.assert_allclose(iou, [[4 / 12, 0, 1, 0], [0, 0, 0, 0]])
+    # (iou + union / hull) / 2: the hull of the first pair is filled, that of the second is 20 px with 12 in use.
+    np.testing.assert_allclose(proximity[0, :3], [(4 / 12 + 1) / 2, 12 / 20 / 2, 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_box_overlap_is_symmetric_bounded_and_falls_with_distance(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 50, (6, 2))
+    boxes = np.hstack([corner, corner + rng.uniform(0.5, 20, (6, 2))])
+    iou, proximity = box_overlap(boxes, boxes)
+    for values in (iou, proximity):
+        np.testing.assert_allclose(values, values.T)
+        np.testing.assert_allclose(np.diag(values), 1)
+        assert values.min() >= 0
+        assert values.max() <= 1 + 1e-12
+    far = [box_overlap(boxes[:1], boxes[:1] + shift)[1][0, 0] for shift in (60, 90, 200)]
+    assert far[0] > far[1] > far[2] > 0

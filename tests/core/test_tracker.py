@@ -64,6 +64,19 @@ def test_a_coasting_track_is_found_where_its_motion_leads() -> None:
     assert ids(tracker, frame([(0, 12), (0, 19)])) == [2, 1]
 
 
+def test_small_fast_things_are_found_by_proximity() -> None:
+    """Two things that jump by more than their size, without a telling embedding."""
+    blind = AssociationConfig(embedding_weight=0)
+    tracker, masktrack = (
+        Tracker(TrackerConfig(association=blind)),
+        Tracker(TrackerConfig(association=replace(blind, proximity_weight=0))),
+    )
+    for step in range(4):
+        merged = frame([(0, 5 + 5 * step), (0, 35 + 5 * step)])
+        assert ids(tracker, merged) == [1, 2]
+        assert ids(masktrack, merged) == [2 * step + 1, 2 * step + 2]
+
+
 def test_the_predicted_box_follows_the_motion_per_frame() -> None:
     tracker = Tracker(TrackerConfig(association=AssociationConfig(embedding_weight=0)))
     tracker.update(frame([(0, 10)]))

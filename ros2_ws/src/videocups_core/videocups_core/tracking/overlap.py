@@ -32,12 +32,24 @@ def iou_from_overlaps(
     return np.asarray(shared_px / np.maximum(union, 1), dtype=np.float64)
 
 
-def box_iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, m) intersection over union of x0 y0 x1 y1 boxes."""
+def box_overlap(
+    boxes: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, m) intersection over union of x0 y0 x1 y1 boxes, and their proximity.
+
+    Proximity is the generalised IoU brought to 0..1: it goes on falling with the distance where the IoU is 0 already.
+    """
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    area = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    other_area = np.clip(others[:, 2:] - others[:, :2], 0, None).prod(axis=1)
-    union = area[:, None] + other_area[None, :] - shared
-    return np.asarray(np.where(union > 0, shared / np.where(union > 0, union, 1), 0.0), dtype=np.float64)
+    union = _area(boxes)[:, None] + _area(others)[None, :] - shared
+    hull_low = np.minimum(boxes[:, None, :2], others[None, :, :2])
+    hull_high = np.maximum(boxes[:, None, 2:], others[None, :, 2:])
+    hull = np.clip(hull_high - hull_low, 0, None).prod(axis=2)
+    iou = shared / np.where(union > 0, union, 1.0)
+    filled = union / np.where(hull > 0, hull, 1.0)
+    return iou, np.clip((iou + filled) / 2, 0.0, 1.0)
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1), dtype=np.float64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from videocups_core.panoptic.merge import MAX_LABELS, Merged
 from videocups_core.tracking.association import AssociationConfig, Candidates, associate
-from videocups_core.tracking.overlap import box_iou, iou_from_overlaps, label_overlaps_px
+from videocups_core.tracking.overlap import box_overlap, iou_from_overlaps, label_overlaps_px
 from videocups_core.tracking.track import SegmentIds, Track
 from videocups_core.types import SegmentState
 
@@ -134,18 +134,21 @@ class Tracker:
     def _candidates(self, merged: Merged, rows: NDArray[np.int64], tracks: list[Track]) -> Candidates:
         if not tracks or not len(rows):
             empty = np.zeros((len(rows), len(tracks)))
-            return Candidates(empty, empty, empty.astype(bool), np.zeros(len(rows)))
+            return Candidates(empty, empty, empty, empty.astype(bool), np.zeros(len(rows)))
         embeddings = np.stack([track.embedding for track in tracks])
         classes = np.array([track.class_id for track in tracks])
+        predicted = np.stack([track.predicted_box() for track in tracks])
+        iou, proximity = box_overlap(merged.boxes[rows].astype(np.float64), predicted)
         return Candidates(
             similarity=merged.embeddings[rows].astype(np.float64) @ embeddings.T,
-            iou=self._iou(merged, rows, tracks),
+            iou=np.maximum(iou, self._mask_iou(merged, rows, tracks)),
+            proximity=proximity,
             same_class=merged.class_ids[rows][:, None] == classes[None, :],
             scores=merged.scores[rows].astype(np.float64),
         )
 
-    def _iou(self, merged: Merged, rows: NDArray[np.int64], tracks: list[Track]) -> NDArray[np.float64]:
-        """Mask IoU with tracks seen in the previous frame, IoU with the predicted box for the others."""
+    def _mask_iou(self, merged: Merged, rows: NDArray[np.int64], tracks: list[Track]) -> NDArray[np.float64]:
+        """IoU of the visible masks with those of the previous frame; 0 for tracks that it did not show."""
         iou = np.zeros((len(rows), len(tracks)))
         previous = self._previous
         seen = [column for column, track in enumerate(tracks) if track.missed == 0]
@@ -155,10 +158,6 @@ class Tracker:
             )
             mask_iou = iou_from_overlaps(shared, merged.areas_px, previous.areas_px)
             iou[:, seen] = mask_iou[rows][:, [tracks[column].row for column in seen]]
-        unseen = [column for column, track in enumerate(tracks) if track.missed > 0]
-        if unseen:
-            predicted = np.stack([tracks[column].predicted_box() for column in unseen])
-            iou[:, unseen] = box_iou(merged.boxes[rows].astype(np.float64), predicted)
         return iou
 
     def _born(self, merged: Merged, index: int) -> Track:
