@@ -240,7 +240,7 @@ finish_jobs() {
   for i in "${!jobs_pids[@]}"; do
     wait "${jobs_pids[$i]}" && continue
     failed=1
-    { echo "setup.sh: ${jobs_names[$i]} failed; the end of .setup/${jobs_names[$i]}.log:"; tail -n 15 ".setup/${jobs_names[$i]}.log"; } >&2
+    { echo "setup.sh: ${jobs_names[$i]} failed; the end of .setup/${jobs_names[$i]}.log:"; tail -n 15 ".setup/${jobs_names[$i]}.log" | cut -c 1-300; } >&2
   done
   return $failed
 }
