@@ -59,10 +59,10 @@ def test_torch_is_the_registrys_own_build() -> None:
 def test_the_light_base_of_videocups_is_in_every_environment() -> None:
     tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
     manifest = tomllib.loads((ROOT / "training/pyproject.toml").read_text())
-    wanted = {canonical(re.split(r"[<>=]", line)[0]) for line in manifest["project"]["dependencies"]}
+    wanted = {canonical(re.split(r"[<>=;]", line)[0]) for line in manifest["project"]["dependencies"]}
     held = {canonical(pin["name"]) for pin in pins_of(REQUIREMENTS / "base.txt")}
     assert wanted - {"videocups-core"} <= held
-    heavy = {canonical(re.split(r"[<>=]", line)[0]) for line in manifest["project"]["optional-dependencies"]["train"]}
+    heavy = {canonical(re.split(r"[<>=;]", line)[0]) for line in manifest["project"]["optional-dependencies"]["train"]}
     assert heavy <= held | {canonical(pin["name"]) for pin in pins_of(REQUIREMENTS / "training.txt")}
     assert "torch" not in held
 
