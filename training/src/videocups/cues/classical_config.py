@@ -1,0 +1,46 @@
+"""All settings of the classical cues, and presets for speed and for quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from videocups.cues.continuity import ContinuityConfig
+from videocups.cues.depth import DepthConfig
+from videocups.cues.ego_motion import EgoMotionConfig
+from videocups.cues.floating import FloatingConfig
+from videocups.cues.flow import DisFlowConfig
+from videocups.cues.ground_plane import GroundConfig
+from videocups.cues.hood import HoodConfig
+from videocups.cues.motion import MotionConfig
+from videocups.cues.static_world import StaticTestConfig
+from videocups_core.config import setting
+
+
+@dataclass(frozen=True)
+class ClassicalConfig:
+    """Settings of the classical cues; the defaults are the quality preset."""
+
+    # flow of the first, quick look at the clip
+    survey_flow: DisFlowConfig = field(default_factory=DisFlowConfig)
+    # flow of the cues
+    flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(upscale=2.0))
+    # estimate flow beyond what ground and ego-motion predict
+    compensate: bool = setting(True, "estimate flow beyond what ground and ego-motion predict")
+    # look for traffic along the camera's own way
+    floating_test: bool = setting(True, "look for oncoming traffic and traffic ahead")
+    continuity: ContinuityConfig = field(default_factory=ContinuityConfig)
+    ego: EgoMotionConfig = field(default_factory=EgoMotionConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
+    static: StaticTestConfig = field(default_factory=StaticTestConfig)
+    floating: FloatingConfig = field(default_factory=FloatingConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    hood: HoodConfig = field(default_factory=HoodConfig)
+
+
+QUALITY = ClassicalConfig()
+FAST = ClassicalConfig(
+    survey_flow=DisFlowConfig(preset="fast", upscale=0.5),
+    flow=DisFlowConfig(preset="fast"),
+)
+PRESETS = {"quality": QUALITY, "fast": FAST}

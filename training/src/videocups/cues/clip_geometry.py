@@ -1,0 +1,120 @@
+"""What a whole clip knows of its camera: the ground's normal and the direction it drives in, pair by pair.
+
+A first, cheap look at all pairs finds motion and ground where they show. A second look at each pair then has its
+neighbours' knowledge: a creeping or waiting vehicle still knows where ahead is and how its camera is mounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.cues.ego_motion import UNKNOWN, EgoMotion, EgoMotionConfig, along_axis, estimate_ego_motion
+from videocups.cues.epipolar import Matrix, parallax
+from videocups.cues.flow import FloatMap, FlowPair
+from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds
+from videocups_core.types import CameraModel
+
+
+@dataclass(frozen=True)
+class PairGeometry:
+    """Motion of the camera from a frame to the next and the ground in the first camera, where it was found."""
+
+    motion: EgoMotion
+    ground: Ground | None
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What is usual around a pair: unit ``normal`` of the ground and unit ``axis`` of driving, None where unknown."""
+
+    normal: Matrix | None
+    axis: Matrix | None
+
+
+def look_at_pair(
+    flow: FlowPair,
+    rays: FloatMap,
+    camera: CameraModel,
+    ego: EgoMotionConfig,
+    ground: GroundConfig,
+    ignore: NDArray[np.bool_] | None = None,
+) -> PairGeometry:
+    """Find motion and ground from one pair's flow alone."""
+    motion = estimate_ego_motion(flow, camera, ego, ignore)
+    return PairGeometry(motion, _ground_of(flow, motion, rays, camera, ground, ignore, None))
+
+
+def habits(pairs: Sequence[PairGeometry], config: GroundConfig) -> list[Habit]:
+    """Return what the neighbours in time of each pair agree on."""
+    normals = steady_grounds([pair.ground for pair in pairs], config)
+    sure = np.array([pair.ground is not None and pair.ground.share > 0.5 for pair in pairs], bool)
+    directions = np.array([pair.motion.direction for pair in pairs]).reshape(-1, 3)
+    found = []
+    for index, normal in enumerate(normals):
+        near = np.zeros(len(pairs), bool)
+        near[max(0, index - config.window) : index + config.window + 1] = True
+        chosen = directions[near & sure] if (near & sure).any() else directions[sure]
+        axis = np.median(chosen, axis=0) if len(chosen) else None
+        found.append(Habit(normal, None if axis is None else axis / np.linalg.norm(axis)))
+    return found
+
+
+def settle_pair(
+    pair: PairGeometry,
+    habit: Habit,
+    flow: FlowPair,
+    rays: FloatMap,
+    camera: CameraModel,
+    ego: EgoMotionConfig,
+    ground: GroundConfig,
+    ignore: NDArray[np.bool_] | None = None,
+) -> PairGeometry:
+    """Correct a pair that has no ground or an odd direction by what is usual around it, where that explains the flow."""
+    if pair.motion.kind == "standing" or habit.normal is None or habit.axis is None:
+        return pair
+    odd = pair.motion.kind == "moving" and float(pair.motion.direction @ habit.axis) < np.cos(np.radians(ego.max_odd_deg))
+    if pair.ground is not None and not odd:
+        return pair
+    usual = along_axis(habit.axis, flow, camera, ego, ignore)
+    if usual.support < max(ego.min_support, 0.95 * pair.motion.support):
+        return pair
+    there = _ground_of(flow, usual, rays, camera, ground, ignore, habit.normal)
+    return PairGeometry(usual, there) if there is not None else pair
+
+
+def refit_pair(
+    pair: PairGeometry,
+    motion: EgoMotion,
+    flow: FlowPair,
+    rays: FloatMap,
+    camera: CameraModel,
+    ground: GroundConfig,
+    ignore: NDArray[np.bool_] | None = None,
+) -> PairGeometry:
+    """Return the pair with a better motion, and the ground fitted anew with it."""
+    return PairGeometry(motion, _ground_of(flow, motion, rays, camera, ground, ignore, None) or pair.ground)
+
+
+def no_pair() -> PairGeometry:
+    """Return the geometry of two frames that do not belong together."""
+    return PairGeometry(UNKNOWN, None)
+
+
+def _ground_of(
+    flow: FlowPair,
+    motion: EgoMotion,
+    rays: FloatMap,
+    camera: CameraModel,
+    config: GroundConfig,
+    ignore: NDArray[np.bool_] | None,
+    normal: Matrix | None,
+) -> Ground | None:
+    if motion.kind != "moving":
+        return None
+    seen = parallax(flow.forward_px, motion.rotation, motion.direction, camera)
+    usable = flow.visible_forward if ignore is None else flow.visible_forward & ~ignore
+    return fit_ground(seen, usable, rays, config, normal)

@@ -1,0 +1,57 @@
+"""Motion probability from what the neighbours in time say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.cues.flow import FloatMap
+from videocups_core.config import setting
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How surprise becomes probability."""
+
+    # side of the median filter; 0 switches it off
+    median_px: int = setting(5, "side of the median filter, 0 or 3 or 5", minimum=0, maximum=5)
+    # floating objects count from this many expected errors on
+    floating_from: float = setting(1.0, "expected errors that a floating object gives away", minimum=0.0)
+
+
+def combine_neighbours(surprises: Sequence[FloatMap]) -> FloatMap:
+    """Return (H, W) the least surprise of the neighbours that show the pixel; 0 where none does."""
+    stack = np.stack(surprises)
+    least = np.where(np.isnan(stack), np.inf, stack).min(axis=0)
+    return np.where(np.isfinite(least), least, 0).astype(np.float32)
+
+
+def agree_on_floating(surprises: Sequence[FloatMap]) -> FloatMap:
+    """Return (H, W) >= 0: floating or sinking as far as all neighbours agree on."""
+    stack = np.stack(surprises)
+    agreed = (stack > 0).all(axis=0) | (stack < 0).all(axis=0)
+    return np.where(agreed, np.abs(stack).min(axis=0), 0).astype(np.float32)
+
+
+def motion_probability(surprise: FloatMap) -> FloatMap:
+    """Return (H, W) in [0, 1]: m = 1 − exp(−(z/3)²/2), so m > 0.15 means more than 1.7 expected errors."""
+    return np.asarray(1 - np.exp(-0.5 * np.square(surprise / 3)), np.float32)
+
+
+def smooth(surprise: FloatMap, window_px: int) -> FloatMap:
+    """Return the median over a window; it removes thin false motion along edges."""
+    return np.asarray(cv2.medianBlur(surprise, window_px), np.float32) if window_px else surprise
+
+
+def raise_floating(surprise: FloatMap, floating: FloatMap, config: MotionConfig) -> FloatMap:
+    """Return the larger of both surprises."""
+    return np.maximum(surprise, np.clip(floating - config.floating_from, 0, 20))
+
+
+def clear(surprise: FloatMap, mask: NDArray[np.bool_]) -> FloatMap:
+    """Return the surprise without the pixels of ``mask``, such as the hood."""
+    return np.where(mask, 0, surprise).astype(np.float32)

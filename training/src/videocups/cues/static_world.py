@@ -1,0 +1,136 @@
+"""Could a static world look like this? Flow that says no is believed only where the images say no as well.
+
+Errors of flow are the main source of false motion. So the neighbour is warped as if the pixel stood still, under three
+guesses of where it stands: at the depth its own flow gives it (never below the ground), on the ground, or as deep as
+the reliable static pixels around it. Where the best of these matches the image nearly as well as the free flow does,
+nothing needs to have moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.cues.epipolar import Parallax, parallax, static_flow_px
+from videocups.cues.flow import FloatMap
+from videocups.cues.frame_pair import View
+from videocups.cues.photometric import match_cost
+from videocups_core.config import setting
+from videocups_core.types import CameraModel
+
+
+@dataclass(frozen=True)
+class StaticTestConfig:
+    """When a pixel is in doubt about being static."""
+
+    # expected error of flow: at rest, and per px of flow
+    noise_px: float = setting(0.25, "expected error of flow at rest", minimum=0.01)
+    noise_share: float = setting(0.02, "expected error per px of flow", minimum=0.0)
+    # flow error within which a pixel with the ground's parallax is ground
+    flow_noise_px: float = setting(0.35, "flow error within which a pixel is still ground", minimum=0.01)
+    # expected error of flow before a standing camera
+    standing_noise_px: float = setting(0.35, "expected error of flow before a standing camera", minimum=0.01)
+    # nearer than this share of the ground's inverse depth is below the ground
+    ground_share: float = setting(0.95, "inverse depth below this share of the ground's is below it", minimum=0.0)
+    # compare images in windows of this side
+    window_px: int = setting(7, "side of the window in which images are compared", minimum=1)
+    # grey levels added to both costs: two good matches are equally good
+    cost_floor: float = setting(3.0, "grey levels added to the costs that are compared", minimum=0.01)
+    # static matches worse than free flow by this factor: the doubt begins, and is complete ``doubt_width`` above
+    doubt_from: float = setting(1.15, "a static match worse by this factor raises doubt", minimum=1.0)
+    doubt_width: float = setting(0.5, "width of the ramp from no doubt to full doubt", minimum=0.01)
+
+
+@dataclass(frozen=True)
+class StaticTest:
+    """What one neighbour says of a frame's pixels, (H, W) each.
+
+    ``surprise``: residual motion over its expected noise as far as the images agree, NaN where the neighbour does not
+    show the pixel; ``raw_surprise``: of the flow alone. ``parallax``: None where the camera stands.
+    ``ground``: its inverse depth in 1/translation, 0 where there is none. ``is_ground``: looks like the ground itself.
+    ``static_flow_px`` (H, W, 2): what the pixel would show if it stood still among the static pixels around it.
+    """
+
+    surprise: FloatMap
+    raw_surprise: FloatMap
+    parallax: Parallax | None
+    ground: FloatMap
+    is_ground: NDArray[np.bool_]
+    static_flow_px: FloatMap
+
+
+def static_surprise(
+    view: View,
+    looks: FloatMap,
+    neighbour_looks: FloatMap,
+    rays: FloatMap,
+    camera: CameraModel,
+    config: StaticTestConfig | None = None,
+) -> StaticTest:
+    """Ask one neighbour which pixels moved; ``looks``: ``appearance`` of both images."""
+    config = config or StaticTestConfig()
+    if view.motion.kind == "standing":
+        return _before_standing_camera(view, looks, neighbour_looks, camera, config)
+    rotation, direction = view.motion.rotation, view.motion.direction
+    seen = parallax(view.flow_px, rotation, direction, camera)
+    ground = np.zeros(seen.noise.shape, np.float32) if view.ground is None else view.ground.inverse_depth(rays)
+    least = np.float32(config.ground_share) * ground
+    short = np.minimum(np.maximum(least - seen.inverse_depth, 0) / seen.noise, 50)
+    length = np.hypot(view.flow_px[..., 0], view.flow_px[..., 1])
+    surprise = np.hypot(seen.across_px, short) / (config.noise_px + config.noise_share * length)
+    around = fill_inverse_depth(seen, (surprise < 1.5) & view.visible, least)
+    guesses = (np.maximum(seen.inverse_depth, least), ground, around)
+    flows = [static_flow_px(guess, rotation, direction, camera) for guess in guesses]
+    doubt = _doubt(view, looks, neighbour_looks, flows, config)
+    gap = np.abs(seen.inverse_depth - ground)
+    near = gap < np.maximum(config.flow_noise_px * seen.noise, 0.03 * ground)
+    is_ground = near & (ground > 0) & (np.abs(seen.across_px) < 0.8)
+    return StaticTest(_seen(surprise, doubt, view), surprise, seen, ground, is_ground, flows[2])
+
+
+def _before_standing_camera(
+    view: View, looks: FloatMap, neighbour_looks: FloatMap, camera: CameraModel, config: StaticTestConfig
+) -> StaticTest:
+    nothing = np.zeros(view.visible.shape, np.float32)
+    turned = static_flow_px(nothing, view.motion.rotation, view.motion.direction, camera)
+    rest = view.flow_px - turned
+    length = np.hypot(rest[..., 0], rest[..., 1])
+    surprise = length / np.float32(config.standing_noise_px)
+    doubt = _doubt(view, looks, neighbour_looks, [turned], config)
+    return StaticTest(_seen(surprise, doubt, view), surprise, None, nothing, length < config.standing_noise_px, turned)
+
+
+def _doubt(
+    view: View, looks: FloatMap, neighbour_looks: FloatMap, static: list[FloatMap], config: StaticTestConfig
+) -> FloatMap:
+    """Return (H, W) in [0, 1]: how much worse the best static guess matches than the free flow."""
+    free = match_cost(looks, neighbour_looks, view.flow_px, config.window_px)
+    best = np.minimum.reduce([match_cost(looks, neighbour_looks, flow, config.window_px) for flow in static])
+    worse = (best + config.cost_floor) / (free + config.cost_floor)
+    return np.asarray(np.clip((worse - config.doubt_from) / config.doubt_width, 0, 1), np.float32)
+
+
+def _seen(surprise: FloatMap, doubt: FloatMap, view: View) -> FloatMap:
+    """Weigh surprise with doubt; a trace of it stays, below any threshold, for whoever ranks pixels."""
+    weighted = np.maximum(surprise * doubt, np.minimum(0.15 * surprise, 1.2))
+    return np.where(view.visible, weighted, np.nan).astype(np.float32)
+
+
+def fill_inverse_depth(
+    seen: Parallax, reliable: NDArray[np.bool_], least: FloatMap, windows_px: tuple[int, ...] = (7, 19, 55, 163)
+) -> FloatMap:
+    """Return (H, W) inverse depth averaged over reliable pixels in the smallest window that holds enough of them."""
+    precision = np.where(reliable, 1 / (np.square(seen.noise) + np.square(0.02 * seen.inverse_depth) + 1e-8), 0)
+    precision = (precision / max(float(precision.max(initial=0)), 1e-9)).astype(np.float32)
+    carried = precision * seen.inverse_depth
+    share = reliable.astype(np.float32)
+    filled, done = np.zeros(least.shape, np.float32), np.zeros(least.shape, bool)
+    for window in windows_px:
+        size = (window, window)
+        mean = cv2.blur(carried, size) / (cv2.blur(precision, size) + 1e-12)
+        filled = np.where(done, filled, mean)
+        done |= cv2.blur(share, size) > 0.15
+    return np.maximum(filled, least)
