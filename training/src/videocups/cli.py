@@ -13,7 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bag": ("videocups.bags.commands:bag", "look at, cut, render, label or play a bag"),
     "render": ("videocups.synthetic.commands:render", "render a street world as a clip with exact truth"),
     "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
-    "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, exactly known answers"),
+    "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, known answers"),
     "mapping": ("videocups.evaluate.commands:mapping", "show and edit the pseudo-class to class matching"),
 }
 

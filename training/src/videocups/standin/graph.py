@@ -7,6 +7,8 @@ of its pixels inside the box, as two matrix products. Static shapes and plain op
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -46,7 +48,7 @@ class _Graph:
             self.constant(name, np.array(axes, dtype=np.int64))
         return name
 
-    def __call__(self, op: str, *inputs: str, out: str = "", **attributes: object) -> str:
+    def __call__(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
         out = out or f"{op.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [out], name=out, **attributes))
         return out
@@ -152,7 +154,7 @@ def slot_embeddings(scale: float = 36.0) -> NDArray[np.float32]:
     """(K, K) corners of a simplex: dot product ``scale`` with itself, −scale / (K − 1) with every other slot."""
     count = len(SLOT_RGB)
     corners = np.eye(count) - 1.0 / count
-    return (corners * np.sqrt(scale * count / (count - 1))).astype(np.float32)
+    return np.asarray(corners * np.sqrt(scale * count / (count - 1)), dtype=np.float32)
 
 
 def _serialize(graph: _Graph, height: int, width: int) -> bytes:
