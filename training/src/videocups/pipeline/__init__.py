@@ -1,0 +1,1 @@
+"""Stages over clips: planned from manifests, run by executors, resumed after anything."""

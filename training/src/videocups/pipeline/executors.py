@@ -1,0 +1,152 @@
+"""Where chunks run: in this process, in a pool of local processes, or on a Ray cluster (``ray_executor``)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from videocups.pipeline.manifest import Row, RowWriter, read_rows
+from videocups.pipeline.work import Cache, Chunk, Task, run_chunk
+from videocups.pipeline.worker_start import begin_worker
+from videocups.pipeline.workspace import item_name
+
+ExecutorName = Literal["inline", "processes", "ray"]
+Result = tuple[Chunk, list[Row]]
+
+
+class Executor(Protocol):
+    """Runs chunks. ``slots``: how many may be in flight; more would only wait."""
+
+    workers: int
+    slots: int
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks submitted and not returned."""
+        ...
+
+    def submit(self, chunk: Chunk) -> None:
+        """Begin a chunk."""
+        ...
+
+    def results(self) -> list[Result]:
+        """Wait until at least one chunk has ended and return those that have; errors of the run itself are raised."""
+        ...
+
+    def close(self) -> None:
+        """Stop; what runs is given up."""
+        ...
+
+
+class Inline:
+    """Runs every chunk here and now."""
+
+    workers = 1
+    slots = 1
+
+    def __init__(self, done: Callable[[Row], None] | None = None) -> None:
+        self._cache, self._writer, self._done = Cache(), RowWriter(), done
+        self._waiting: deque[Chunk] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks submitted and not returned."""
+        return len(self._waiting)
+
+    def submit(self, chunk: Chunk) -> None:
+        """Keep the chunk for ``results``."""
+        self._waiting.append(chunk)
+
+    def results(self) -> list[Result]:
+        """Run the oldest chunk."""
+        chunk = self._waiting.popleft()
+        return [(chunk, run_chunk(chunk, self._cache, self._writer, self._done))]
+
+    def close(self) -> None:
+        """Forget what was not run."""
+        self._waiting.clear()
+
+
+class Processes:
+    """A pool of local processes, one core each."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self.slots = workers, 2 * workers
+        self._pool = self._new_pool(workers)
+        self._futures: dict[Future[list[Row]], Chunk] = {}
+        self._writer = RowWriter()
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks submitted and not returned."""
+        return len(self._futures)
+
+    def submit(self, chunk: Chunk) -> None:
+        """Hand the chunk to the next idle process."""
+        self._futures[self._pool.submit(run_in_worker, chunk)] = chunk
+
+    def results(self) -> list[Result]:
+        """Wait for at least one chunk. A process that died is replaced, and the item that kills it fails."""
+        ended, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+        if any(isinstance(future.exception(), BrokenProcessPool) for future in ended):
+            return self._recover()
+        return [(self._futures.pop(future), future.result()) for future in ended]
+
+    def close(self) -> None:
+        """Stop the pool; chunks that were not begun are dropped, those that run end first."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @staticmethod
+    def _new_pool(workers: int) -> ProcessPoolExecutor:
+        # spawn: a fork would copy the threads' locks of OpenCV and numba
+        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker)
+
+    def _recover(self) -> list[Result]:
+        """Run the items that were lost with a process one at a time, to find the one that kills it."""
+        lost, self._futures = list(self._futures.values()), {}
+        self._pool.shutdown(wait=True)
+        self._pool = self._new_pool(self.workers)
+        return [(chunk, [self._alone(chunk, task) for task in chunk.tasks]) for chunk in lost]
+
+    def _alone(self, chunk: Chunk, task: Task) -> Row:
+        row = read_rows(chunk.place).get((chunk.stage.name, item_name(task.number)))
+        if row is not None and row.key == task.key:
+            return row
+        try:
+            return self._pool.submit(run_in_worker, replace(chunk, tasks=(task,))).result()[0]
+        except BrokenProcessPool:
+            self._pool = self._new_pool(self.workers)
+            text = "the worker process died: killed from outside, out of memory, or a crash in native code"
+            name = item_name(task.number)
+            row = Row(chunk.stage.name, name, task.key, "failed", error=text, at_ns=time.time_ns())
+            self._writer.append(chunk.place, row)
+            return row
+
+
+_OF_THIS_PROCESS: list[tuple[Cache, RowWriter]] = []
+
+
+def run_in_worker(chunk: Chunk) -> list[Row]:
+    """Run a chunk with the cache and the row writer of this process."""
+    if not _OF_THIS_PROCESS:
+        _OF_THIS_PROCESS.append((Cache(), RowWriter()))
+    return run_chunk(chunk, *_OF_THIS_PROCESS[0])
+
+
+def new_executor(name: ExecutorName, workers: int, done: Callable[[Row], None] | None = None) -> Executor:
+    """Return the executor ``name``; ``done`` hears of every item where it runs in this process."""
+    if name == "inline":
+        if workers != 1:
+            raise ValueError(f"the inline executor is one worker, got {workers}; use --executor processes")
+        return Inline(done)
+    if name == "processes":
+        return Processes(workers)
+    from videocups.pipeline.ray_executor import RayCluster
+
+    return RayCluster(workers)

@@ -1,0 +1,109 @@
+"""What a stage is: a function on the artefacts of one item, with everything that decides its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from videocups_core.config import config_hash
+
+if TYPE_CHECKING:
+    from videocups.pipeline.work import Work
+
+Per = Literal["frame", "pair", "clip", "data"]
+SOURCES = ("frames", "clip")
+"""kinds that exist before any stage: the images, and ``clip.json``."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an item reads.
+
+    ``offsets``: of the frames (or pairs) an item per frame or pair needs, relative to its own number; pair t joins
+    frames t and t+1. Items per clip or data set read all there is. With ``need`` "any" one of them is enough: a clip's
+    ends and failed neighbours are simply not there.
+    """
+
+    kind: str
+    offsets: tuple[int, ...] = (0,)
+    need: Literal["all", "any"] = "all"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an item writes: ``kind``/``NNNNNN``+suffix for each frame or pair, else ``kind``+suffix.
+
+    ``each_frame``: an item per clip writes a file for each frame (or pair).
+    """
+
+    kind: str
+    suffix: Literal[".png", ".npz", ".json"]
+    each_frame: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the way from clips to labels.
+
+    ``run(work, config)`` returns a value for every output kind; where an output has ``each_frame``, pairs of
+    (number, value). ``version`` counts changes of the function that change its result. ``final`` artefacts are what the
+    whole is for: they are never cleaned. ``gpus``: share of a GPU an item needs.
+    """
+
+    name: str
+    per: Per
+    run: Callable[[Work, Any], Mapping[str, Any]]
+    config: Any
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    version: int = 1
+    final: bool = False
+    gpus: float = 0.0
+
+    def fingerprint(self) -> str:
+        """Return what decides the result besides the inputs: name, version, settings."""
+        return f"{self.name}/{self.version}/{config_hash(self.config)}"
+
+    def output(self, kind: str) -> Output:
+        """Return the output called ``kind``."""
+        return next(output for output in self.outputs if output.kind == kind)
+
+
+class Stages:
+    """Stages in an order in which they can run."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        self.all = tuple(stages)
+        self.of_kind: dict[str, Stage] = {}
+        self.by_name: dict[str, Stage] = {}
+        for stage in self.all:
+            self._add(stage)
+
+    def _add(self, stage: Stage) -> None:
+        if stage.name in self.by_name:
+            raise ValueError(f"two stages are called {stage.name!r}; give one another name")
+        for needed in stage.inputs:
+            if needed.kind not in SOURCES and needed.kind not in self.of_kind:
+                raise ValueError(f"stage {stage.name!r} reads {needed.kind!r}, which no stage before it writes")
+        for output in stage.outputs:
+            if output.kind in self.of_kind or output.kind in SOURCES:
+                raise ValueError(f"stage {stage.name!r} writes {output.kind!r}, which another one writes already")
+            self.of_kind[output.kind] = stage
+        self.by_name[stage.name] = stage
+
+    def upstream(self, stage: Stage) -> list[Stage]:
+        """Return the stages that write what ``stage`` reads."""
+        found = {self.of_kind[needed.kind].name for needed in stage.inputs if needed.kind not in SOURCES}
+        return [other for other in self.all if other.name in found]
+
+    def up_to(self, names: Sequence[str]) -> Stages:
+        """Return the stages ``names`` and all they need."""
+        for name in names:
+            if name not in self.by_name:
+                raise ValueError(f"there is no stage {name!r}; known are {', '.join(self.by_name)}")
+        wanted = set(names)
+        for stage in reversed(self.all):
+            if stage.name in wanted:
+                wanted |= {other.name for other in self.upstream(stage)}
+        return Stages(stage for stage in self.all if stage.name in wanted)

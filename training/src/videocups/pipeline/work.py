@@ -1,0 +1,245 @@
+"""What a worker does: run a stage on a chunk of items, write what comes out, note how each item ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from videocups.pipeline.formats import decode, encode, size_of
+from videocups.pipeline.manifest import FileMark, Row, RowWriter, content_digest, mark_file
+from videocups.pipeline.plan import Artefact
+from videocups.pipeline.stage import SOURCES, Output, Stage, Stages
+from videocups.pipeline.workspace import Workspace, artefact_name, frame_file, item_name
+from videocups_core.clip import Clip, read_rgb, write_atomically
+from videocups_core.config import ConfigError
+
+CACHE_BYTES = 192 * 2**20
+TRACE_CHARACTERS = 2000
+NOT_A_FRAMES_FAULT = (ImportError, MemoryError, ConfigError)
+"""these stop the run: another frame would fare no better."""
+
+
+class ArtefactError(RuntimeError):
+    """An artefact of the run itself is not there or cannot be read or written; no frame is to blame."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One item to run. ``missing``: artefacts it does without because they failed."""
+
+    number: int | None
+    key: str
+    missing: tuple[Artefact, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Items of one stage in one folder, run in a row by one worker.
+
+    ``outputs`` and ``of_data``: what every kind is and which kinds belong to the whole data set.
+    """
+
+    stage: Stage
+    place: Path
+    tasks: tuple[Task, ...]
+    outputs: Mapping[str, Output]
+    clips: tuple[Path, ...]
+    data: Path
+    of_data: frozenset[str]
+
+
+def new_chunk(stages: Stages, workspace: Workspace, stage: Stage, place: Path, tasks: tuple[Task, ...]) -> Chunk:
+    """Return a chunk with what its stage has to know about the others."""
+    read = [needed.kind for needed in stage.inputs if needed.kind not in SOURCES]
+    outputs = {kind: stages.of_kind[kind].output(kind) for kind in read}
+    of_data = frozenset(kind for kind in read if stages.of_kind[kind].per == "data")
+    clips = workspace.clips if stage.per == "data" else ()
+    return Chunk(stage, place, tasks, outputs, clips, workspace.data, of_data)
+
+
+class Cache:
+    """The artefacts a worker read last: neighbours need the same ones. Entries are shared, so arrays are read only."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self._limit = limit_bytes
+        self._entries: OrderedDict[tuple[Path, int, int], tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def read(self, path: Path, load: Callable[[Path], Any]) -> Any:
+        """Return what ``load(path)`` returns, from memory if the file has not changed since."""
+        status = path.stat()
+        name = (path, status.st_size, status.st_mtime_ns)
+        if name in self._entries:
+            self._entries.move_to_end(name)
+            return self._entries[name][0]
+        value = load(path)
+        _protect(value)
+        self._entries[name] = (value, size_of(value))
+        self._bytes += size_of(value)
+        while self._bytes > self._limit and len(self._entries) > 1:
+            self._bytes -= self._entries.popitem(last=False)[1][1]
+        return value
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage's function gets: its item and the way to read artefacts.
+
+    ``number``: of the frame or pair; None for a whole clip or data set.
+    """
+
+    chunk: Chunk
+    place: Path
+    number: int | None
+    missing: frozenset[Artefact]
+    cache: Cache
+    _clips: dict[Path, Clip] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> Clip:
+        """The clip the item belongs to."""
+        if self.place not in self._clips:
+            self._clips[self.place] = Clip(self.place)
+        return self._clips[self.place]
+
+    def members(self) -> Iterable[Work]:
+        """Yield the clips of the data set, for reading."""
+        return (Work(self.chunk, clip, None, self.missing, self.cache, self._clips) for clip in self.chunk.clips)
+
+    def numbers(self, kind: str) -> list[int]:
+        """Return the frames or pairs of the clip for which ``kind`` is there."""
+        return [number for number in range(len(self.clip)) if self.has(kind, number)]
+
+    def has(self, kind: str, number: int | None) -> bool:
+        """Tell whether an artefact is there."""
+        return (kind, self._folder(kind), number) not in self.missing and self._path(kind, number).is_file()
+
+    def read(self, kind: str, number: int | None = None) -> Any:
+        """Return an artefact: (H, W, 3) RGB of a frame, (H, W) int32 ids, a dict of arrays, or a table; read only."""
+        path = self._path(kind, number)
+        if (kind, self._folder(kind), number) in self.missing:
+            raise ArtefactError(f"{self.chunk.stage.name} read {path}, which failed; a stage must ask 'has' first")
+        if kind == "frames":
+            return self.cache.read(path, read_rgb)
+        try:
+            return self.cache.read(path, decode)
+        except (OSError, ValueError) as error:
+            raise ArtefactError(f"cannot read {path}: {error}; run again to make it anew") from error
+
+    def _path(self, kind: str, number: int | None) -> Path:
+        if kind == "frames":
+            if number is None:
+                raise ValueError("frames are read by number")
+            return frame_file(self.clip, number)
+        return self._folder(kind) / artefact_name(self.chunk.outputs[kind], number)
+
+    def _folder(self, kind: str) -> Path:
+        return self.chunk.data if kind in self.chunk.of_data else self.place
+
+
+def run_chunk(chunk: Chunk, cache: Cache, writer: RowWriter, done: Callable[[Row], None] | None = None) -> list[Row]:
+    """Run all items of a chunk and return their rows, which are in the manifest already."""
+    rows = []
+    clips: dict[Path, Clip] = {}
+    for task in chunk.tasks:
+        work = Work(chunk, chunk.place, task.number, frozenset(task.missing), cache, clips)
+        row = run_item(work, task.key)
+        writer.append(chunk.place, row)
+        rows.append(row)
+        if done is not None:
+            done(row)
+    return rows
+
+
+def run_item(work: Work, key: str) -> Row:
+    """Run one item: its artefacts are on disk, or it failed and nothing of it is."""
+    stage, name, begin = work.chunk.stage, item_name(work.number), time.perf_counter()
+    try:
+        with one_thread():
+            values = stage.run(work, stage.config)
+        files = _write(work, values)
+    except (ArtefactError, *NOT_A_FRAMES_FAULT):
+        raise
+    except Exception as error:
+        # Whatever a frame's content makes a stage raise: it is noted with its trace and counted, not swallowed.
+        remove_outputs(stage, work.place, work.number)
+        trace = "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
+        text = f"{type(error).__name__}: {error}"
+        return Row(stage.name, name, key, "failed", _since(begin), error=text, trace=trace, at_ns=time.time_ns())
+    return Row(stage.name, name, key, "done", _since(begin), files=files, at_ns=time.time_ns())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let OpenCV and torch use one thread: items run side by side, and some results depend on how work is split."""
+    threads, torch = cv2.getNumThreads(), sys.modules.get("torch")
+    torch_threads = torch.get_num_threads() if torch else 0
+    cv2.setNumThreads(1)
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
+
+
+def remove_outputs(stage: Stage, place: Path, number: int | None) -> None:
+    """Remove what an item wrote earlier, so that no reader takes it for valid."""
+    for output in stage.outputs:
+        if output.each_frame:
+            _keep_only(place, output, set())
+        else:
+            (place / artefact_name(output, number)).unlink(missing_ok=True)
+
+
+def _write(work: Work, values: Mapping[str, Any]) -> dict[str, FileMark]:
+    stage = work.chunk.stage
+    kinds = {output.kind for output in stage.outputs}
+    if set(values) != kinds:
+        raise ArtefactError(f"stage {stage.name!r} should return {sorted(kinds)}, got {sorted(values)}")
+    files: dict[str, FileMark] = {}
+    for output in stage.outputs:
+        entries = values[output.kind] if output.each_frame else [(work.number, values[output.kind])]
+        names = set()
+        for number, value in entries:
+            name = artefact_name(output, number)
+            files[name] = _store(work.place / name, encode(value, output.suffix))
+            names.add(name)
+        if output.each_frame:
+            _keep_only(work.place, output, names)
+    return files
+
+
+def _store(path: Path, data: bytes) -> FileMark:
+    try:
+        write_atomically(path, data)
+        return mark_file(path, content_digest(data))
+    except OSError as error:
+        raise ArtefactError(f"cannot write {path}: {error.strerror}; make room or check the folder's rights") from error
+
+
+def _keep_only(place: Path, output: Output, names: set[str]) -> None:
+    for path in (place / output.kind).glob(f"[0-9]*{output.suffix}"):
+        if path.relative_to(place).as_posix() not in names:
+            path.unlink()
+
+
+def _protect(value: Any) -> None:
+    for array in value.values() if isinstance(value, dict) else [value]:
+        if hasattr(array, "setflags"):
+            array.setflags(write=False)
+
+
+def _since(begin: float) -> float:
+    return round(time.perf_counter() - begin, 6)
