@@ -1,0 +1,183 @@
+"""Dense conditional random fields on torch: regularised Frank-Wolfe (Lê-Huu and Alahari, 2021) and mean field.
+
+Energy: unary −log p, and for every pair of pixels with different labels a Gaussian of their distance plus a bilateral
+Gaussian of distance and colour. Both kernels are normalised symmetrically, D^−½ K D^−½, and count a pixel as its own
+neighbour. The first is a short separable convolution, the second runs on the permutohedral lattice.
+
+Large frames are solved in two scales: all iterations but the last on every second pixel, which a bilateral kernel of
+67 px does not notice, and the last on all pixels, from the lattice that is already there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as nn_functional
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videocups.semantics.permutohedral import PermutohedralLattice
+from videocups_core.config import setting
+
+
+@dataclass(frozen=True)
+class CrfConfig:
+    """The kernels of CUPS; steps and regulariser of regularised Frank-Wolfe as published."""
+
+    # frank_wolfe gives sparse answers in few steps, mean_field is the classic
+    method: Literal["frank_wolfe", "mean_field"] = setting("frank_wolfe", "how the field is solved")
+    # Frank-Wolfe needs about 5, mean field about 10
+    iterations: int = setting(5, "steps of the solver", minimum=1)
+    # width and weight of the kernel of distance alone
+    gaussian_px: float = setting(1.0, "width of the smoothness kernel in px", minimum=0.1)
+    gaussian_weight: float = setting(3.0, "weight of the smoothness kernel", minimum=0.0)
+    # widths and weight of the kernel of distance and colour
+    bilateral_px: float = setting(67.0, "width of the appearance kernel in px", minimum=0.1)
+    bilateral_rgb: float = setting(3.0, "width of the appearance kernel in grey values of 0..255", minimum=0.1)
+    bilateral_weight: float = setting(4.0, "weight of the appearance kernel", minimum=0.0)
+    # Frank-Wolfe: strength of the l2 regulariser and length of a step
+    regularizer: float = setting(1.0, "strength of the l2 regulariser (Frank-Wolfe)", minimum=1e-3)
+    step: float = setting(1.0, "length of a step (Frank-Wolfe)", minimum=0.0, maximum=1.0)
+    # frames with more pixels are solved on every second pixel first
+    coarse_above_px: int = setting(40_000, "frames with more pixels are solved on every second pixel first", minimum=0)
+
+
+def refine(
+    log_probs: NDArray[np.float32], rgb: NDArray[np.uint8], config: CrfConfig | None = None, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return (H, W, K) float32 probabilities after the CRF, from log-probabilities (H, W, K) and an (H, W, 3) image."""
+    if log_probs.shape[:2] != rgb.shape[:2]:
+        raise ValueError(f"log_probs {log_probs.shape} and image {rgb.shape} must be of one size; resize one of them")
+    with torch.inference_mode():
+        unary = torch.from_numpy(np.ascontiguousarray(log_probs)).to(device)
+        image = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
+        return np.asarray(dense_crf(unary, image, config).cpu().numpy(), dtype=np.float32)
+
+
+def dense_crf(log_probs: Tensor, rgb: Tensor, config: CrfConfig | None = None) -> Tensor:
+    """Solve the CRF on the device of its inputs: (H, W, K) float log-probabilities and (H, W, 3) colours 0..255."""
+    config = config or CrfConfig()
+    features = appearance(rgb, config)
+    if log_probs.shape[0] * log_probs.shape[1] <= config.coarse_above_px:
+        appearances = Bilateral(features)
+        field = torch.softmax(log_probs, dim=2)
+        for _ in range(config.iterations):
+            field = _step(field, log_probs, smooth(field, config.gaussian_px), appearances(field), config)
+        return field
+    coarse_unary, coarse_features = _block_means(log_probs), features[::2, ::2].contiguous()
+    appearances = Bilateral(coarse_features)
+    field = torch.softmax(coarse_unary, dim=2)
+    for _ in range(config.iterations - 1):
+        field = _step(field, coarse_unary, smooth(field, config.gaussian_px / 2), appearances(field), config)
+    near = _enlarged(smooth(field, config.gaussian_px / 2), log_probs.shape)
+    previous = field if config.step == 1 else _enlarged(field, log_probs.shape)
+    return _step(previous, log_probs, near, appearances.at(field, features), config)
+
+
+def appearance(rgb: Tensor, config: CrfConfig) -> Tensor:
+    """(H, W, 5): position and colour of each pixel in units of the bilateral kernel's widths."""
+    height, width = rgb.shape[:2]
+    row, column = torch.meshgrid(
+        torch.arange(height, device=rgb.device), torch.arange(width, device=rgb.device), indexing="ij"
+    )
+    position = torch.stack([row, column], dim=2).float() / config.bilateral_px
+    return torch.cat([position, rgb.float() / config.bilateral_rgb], dim=2)
+
+
+class Bilateral:
+    """The normalised bilateral kernel over an image's (H, W, 5) features."""
+
+    def __init__(self, features: Tensor) -> None:
+        self._lattice = PermutohedralLattice(features.reshape(-1, features.shape[2]))
+        ones = features.new_ones(features.shape[0] * features.shape[1], 1)
+        self._spread_ones = self._lattice.blurred(ones)
+        self._scale = self._lattice.filter(ones).rsqrt()
+
+    def __call__(self, field: Tensor) -> Tensor:
+        """Return D^−½ K D^−½ applied to ``field`` (H, W, K)."""
+        filtered = self._lattice.filter(field.reshape(-1, field.shape[2]) * self._scale)
+        return (filtered * self._scale).reshape(field.shape)
+
+    def at(self, field: Tensor, features: Tensor) -> Tensor:
+        """Return the same for all pixels of a finer image with (H', W', 5) ``features``: (H', W', K)."""
+        places = self._lattice.places(features.reshape(-1, features.shape[2]))
+        blurred = self._lattice.blurred(field.reshape(-1, field.shape[2]) * self._scale)
+        # a pixel none of whose vertices exists hears nothing
+        scale = self._lattice.sliced(self._spread_ones, places).clamp_min_(1e-6).rsqrt_()
+        return self._lattice.sliced(blurred, places).mul_(scale).reshape(*features.shape[:2], field.shape[2])
+
+
+def smooth(field: Tensor, sigma_px: float) -> Tensor:
+    """Apply the normalised Gaussian kernel of ``sigma_px`` to (H, W, K)."""
+    radius = max(1, math.ceil(3.7 * sigma_px) - 1)  # the next tap would be below a thousandth of the middle one
+    offsets = torch.arange(-radius, radius + 1, device=field.device, dtype=field.dtype)
+    taps = torch.exp(-(offsets**2) / (2 * sigma_px**2))
+    height, width, count = field.shape
+    rows, columns = (
+        nn_functional.conv1d(field.new_ones(1, 1, size), taps[None, None], padding=radius)[0, 0].rsqrt()
+        for size in (height, width)
+    )
+    scale = rows[:, None, None] * columns[None, :, None]
+    planes = (field * scale).permute(2, 0, 1)[None]
+    for shape, padding in (((1, 1, -1, 1), (radius, 0)), ((1, 1, 1, -1), (0, radius))):
+        kernel = taps.reshape(shape).expand(count, *[-1] * 3)
+        planes = nn_functional.conv2d(planes, kernel, padding=padding, groups=count)
+    return planes[0].permute(1, 2, 0) * scale
+
+
+def project_to_simplex(values: Tensor) -> Tensor:
+    """Return the nearest point of the simplex (entries ≥ 0, sum 1) to every vector of the last dimension."""
+    # only entries within 1 of the largest can stay above 0; mostly that is one, and nothing is left to do
+    flat = values.reshape(-1, values.shape[-1])
+    answer = (flat - (flat.amax(dim=1, keepdim=True) - 1)).clamp_min_(0)
+    shared = torch.nonzero(answer.sum(dim=1) > 1)[:, 0]
+    if len(shared):
+        answer[shared] = _lowered(answer[shared])
+    return answer.reshape(values.shape)
+
+
+def _lowered(candidates: Tensor) -> Tensor:
+    """Subtract from each row of (N, K) what makes the positive rest sum to 1: Newton steps from below."""
+    above, change = candidates, torch.ones(())
+    for _ in range(candidates.shape[1] + 1):  # each step loses an entry or is the last
+        excess = above.sum(dim=1, keepdim=True).sub_(1)
+        change = excess.div_(above.sign().sum(dim=1, keepdim=True))
+        above = (above - change).clamp_min_(0)
+        if float(change.abs().amax()) < 1e-6:
+            break
+    return above
+
+
+def _step(field: Tensor, log_probs: Tensor, near: Tensor, alike: Tensor, config: CrfConfig) -> Tensor:
+    """Take one step from ``field``; ``near`` and ``alike``: what the two kernels make of it."""
+    scores = torch.add(log_probs, alike, alpha=config.bilateral_weight).add_(near, alpha=config.gaussian_weight)
+    if config.method == "mean_field":
+        return torch.softmax(scores, dim=2)
+    answer = project_to_simplex(scores.div_(config.regularizer))
+    return answer if config.step == 1 else torch.lerp(field, answer, config.step)
+
+
+def _block_means(field: Tensor) -> Tensor:
+    """Average (H, W, K) over blocks of 2 × 2 pixels, fewer at an odd border: (⌈H/2⌉, ⌈W/2⌉, K)."""
+    for axis in (0, 1):
+        even, size = field.unfold(axis, 1, 2)[..., 0], field.shape[axis]
+        odd = field.narrow(axis, 1, size - 1).unfold(axis, 1, 2)[..., 0]
+        odd = odd if size % 2 == 0 else torch.cat([odd, even.narrow(axis, -1, 1)], dim=axis)
+        field = torch.lerp(even, odd, 0.5)
+    return field
+
+
+def _enlarged(field: Tensor, shape: torch.Size) -> Tensor:
+    """Bring (h, w, K) of every second pixel to (H, W, K), between them linearly."""
+    height, width = shape[0], shape[1]
+    for axis, size in ((0, height), (1, width)):
+        here = field.repeat_interleave(2, dim=axis).narrow(axis, 0, size)
+        after = torch.cat([field.narrow(axis, 1, field.shape[axis] - 1), field.narrow(axis, -1, 1)], dim=axis)
+        odd = torch.arange(1, size, 2, device=field.device)
+        here.index_copy_(axis, odd, torch.lerp(field, after, 0.5).narrow(axis, 0, len(odd)))
+        field = here
+    return field
