@@ -153,4 +153,4 @@ def test_replay_launch_ends_with_the_recording(tmp_path, bundle_folder):
     process = start(FILES[1], f"bundle:={bundle_folder}", f"source:={tmp_path}", "follow:=true")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
-    assert "replayed /image 5, answered 5, unanswered 0" in output
+    assert "replayed image 5, answered 5, unanswered 0" in output

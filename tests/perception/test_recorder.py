@@ -16,6 +16,7 @@ rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
+
 from videocups_core.clip import Clip  # noqa: E402
 from videocups_core.panoptic.storage import PanopticClip  # noqa: E402
 from videocups_core.standin import StandInWorld, standin_classes  # noqa: E402

@@ -5,7 +5,6 @@ In: a view on the message where the encoding allows it. Out: one copy, the one i
 
 from __future__ import annotations
 
-import array
 import sys
 from typing import Any, TypeAlias
 
@@ -90,13 +89,11 @@ def image_message(header: Header, pixels: NDArray[Any], encoding: str) -> Image:
     if pixels.dtype != dtype or pixels.ndim != expected_ndim or (channels > 1 and pixels.shape[2] != channels):
         raise ValueError(f"{encoding} needs {np.dtype(dtype).name} pixels with {channels} channel(s), "
                          f"got shape {pixels.shape} and dtype {pixels.dtype}")  # fmt: skip
-    # A NumPy array or bytes would be checked value by value by the setter: hundreds of times slower.
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     message = Image(header=header, encoding=encoding, height=pixels.shape[0], width=pixels.shape[1])
     message.step = pixels.shape[1] * channels * pixels.dtype.itemsize
     message.is_bigendian = int(sys.byteorder == "big")
-    message.data = data
+    # Into the message's own buffer: the setter copies an array once more, and bytes or a NumPy array value by value.
+    message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message
 
 
