@@ -36,9 +36,13 @@ def main() -> None:
         values = [row[name] for row in rows[warm:]]
         print(f"{name}: first {values[0]:g}, least {min(values):g}, most {max(values):g}, last {values[-1]:g}")
     print(f"latency median: {early_ms:.2f} ms in the second fifth, {late_ms:.2f} ms in the last; ended with {status}")
+    cpu_ms = np.diff([row["cpu_s"] for row in rows]) * 1e3 / (rows[1]["frame"] - rows[0]["frame"])
+    part = max(len(cpu_ms) // 5, 1)
+    early_cpu_ms, late_cpu_ms = float(np.median(cpu_ms[part : 2 * part])), float(np.median(cpu_ms[-part:]))
+    print(f"processor time a frame: {early_cpu_ms:.2f} ms in the second fifth, {late_cpu_ms:.2f} ms in the last")
     print(
         f"memory slope {slope_mb:.3f} MB per 10,000 frames over {options.frames} frames, "
-        f"latency late/early {late_ms / early_ms:.3f}"
+        f"late/early: latency {late_ms / early_ms:.3f}, processor time {late_cpu_ms / early_cpu_ms:.3f}"
     )
 
 
@@ -57,7 +61,7 @@ def run(listener: Listener, node: NodeProcess, frames: int, size: tuple[int, int
         latencies_s.append(time.monotonic() - start_s)
         if index % every == every - 1:
             tracks = float(listener.values("inference").get("tracks", "nan"))
-            rows.append({"frame": index, "tracks": tracks, **node.resources()})
+            rows.append({"frame": index, "tracks": tracks, "cpu_s": node.cpu_s(), **node.resources()})
             listener.forget()
         if index % (every * 20) == every * 20 - 1:
             rate = (index + 1) / (time.monotonic() - begin_s)
