@@ -12,11 +12,9 @@ def artefacts(root: Path, kinds: tuple[str, ...] = ()) -> dict[str, str]:
     found = {}
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
-        if path.is_file() and ".label" not in relative.parts and "frames" not in relative.parts:
-            if path.name not in ("clip.json", "runs.log") and (
-                not kinds or any(kind in relative.parts for kind in kinds)
-            ):
-                found[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        is_ours = not {".label", "frames", "truth", "clip.json"} & set(relative.parts)
+        if path.is_file() and is_ours and (not kinds or set(kinds) & set(relative.parts)):
+            found[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class ToyConfig:
 
 def obey(work: Work, config: ToyConfig) -> None:
     if config.log:
-        with open(config.log, "a") as file:
+        with Path(config.log).open("a") as file:
             file.write(f"{work.chunk.stage.name} {work.place.name} {work.number}\n")
     time.sleep(config.sleep_s)
     if work.number in config.fail_at:

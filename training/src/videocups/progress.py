@@ -76,7 +76,7 @@ class Progress(AbstractContextManager["Progress"]):
         text += f", {self._rate_text()}"
         left = self._seconds_left()
         if left is not None and self.total and self.done < self.total:
-            text += f", {_duration(left)} left"
+            text += f", {duration(left)} left"
         print(text, file=self._stream, flush=True)
 
     def _rate_text(self) -> str:
@@ -116,7 +116,8 @@ def track(items: Iterable[Item], what: str, *, total: float | None = None, unit:
             progress.advance()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -45,6 +45,15 @@ class HoodFinder:
         self._telling += telling
         self._still += telling & (np.hypot(flow_px[..., 0], flow_px[..., 1]) < self.config.still_px)
 
+    def counts(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return (H, W) in how many pairs each pixel was still, and in how many it could tell."""
+        return self._still.copy(), self._telling.copy()
+
+    def add_counts(self, still: NDArray[np.int32], telling: NDArray[np.int32]) -> None:
+        """Add what another finder counted."""
+        self._still += still
+        self._telling += telling
+
     def mask(self) -> Mask:
         """Return (H, W): the still pixels that hang together with the lower edge."""
         config = self.config

@@ -22,7 +22,7 @@ from videocups_core.clip import write_atomically
 
 FOLDER = ".label"
 ROWS_FILE = "rows.jsonl"
-Outcome = Literal["done", "failed"]
+Outcome = Literal["done", "failed", "left out"]
 
 
 @dataclass(frozen=True)

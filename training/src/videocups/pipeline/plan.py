@@ -211,6 +211,8 @@ class Planner:
         row, is_fresh = self._rows[place].get((stage.name, name)), (place, stage.name, name) in self._fresh
         if row is None or row.key != key:
             return Verdict.TODO
+        if row.outcome == "left out":
+            return Verdict.LEFT_OUT
         if row.outcome == "failed":
             return Verdict.FAILED if is_fresh or not self._retry_failed else Verdict.TODO
         if is_fresh or all(is_intact(place / path, mark) for path, mark in row.files.items()):

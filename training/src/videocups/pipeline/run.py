@@ -48,10 +48,6 @@ class Watcher(Protocol):
         """Take note of an item that ended."""
         ...
 
-    def tick(self) -> None:
-        """Draw, if it is time."""
-        ...
-
 
 @dataclass
 class Summary:
@@ -190,8 +186,9 @@ class Round:
         self._times.setdefault(chunk.stage.name, []).extend(row.seconds for row in rows)
         for row in rows:
             self._planner.record(chunk.place, row)
-            (self._summary.failed if row.outcome == "failed" else self._summary.ran)[row.stage] += 1
+            self._summary.ran[row.stage] += row.outcome == "done"
             if row.outcome == "failed":
+                self._summary.failed[row.stage] += 1
                 self._tally.add(chunk.place, row)
             if self._watcher is not None:
                 self._watcher.ended(row)

@@ -32,6 +32,10 @@ class ArtefactError(RuntimeError):
     """An artefact of the run itself is not there or cannot be read or written; no frame is to blame."""
 
 
+class LeaveOut(Exception):  # noqa: N818 - no error: the item has nothing to say, and says so
+    """Raised by a stage that can tell nothing of an item: it is left out downstream, with the reason noted."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One item to run. ``missing``: artefacts it does without because they failed."""
@@ -105,6 +109,13 @@ class Work:
     _clips: dict[Path, Clip] = field(default_factory=dict)
 
     @property
+    def index(self) -> int:
+        """The number of the frame or pair; an error for items that have none."""
+        if self.number is None:
+            raise TypeError(f"stage {self.chunk.stage.name!r} works on whole clips; its items have no number")
+        return self.number
+
+    @property
     def clip(self) -> Clip:
         """The clip the item belongs to."""
         if self.place not in self._clips:
@@ -169,6 +180,9 @@ def run_item(work: Work, key: str) -> Row:
         files = _write(work, values)
     except (ArtefactError, *NOT_A_FRAMES_FAULT):
         raise
+    except LeaveOut as reason:
+        remove_outputs(stage, work.place, work.number)
+        return Row(stage.name, name, key, "left out", _since(begin), error=str(reason), at_ns=time.time_ns())
     except Exception as error:
         # Whatever a frame's content makes a stage raise: it is noted with its trace and counted, not swallowed.
         remove_outputs(stage, work.place, work.number)

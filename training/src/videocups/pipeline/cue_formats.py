@@ -1,0 +1,78 @@
+"""Cues as artefacts: how flow, pairs and a clip's geometry become arrays and tables, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.cues.classical import ClipGeometry
+from videocups.cues.clip_geometry import Habit, PairGeometry, no_pair
+from videocups.cues.ego_motion import EgoMotion
+from videocups.cues.flow import FlowPair
+from videocups.cues.ground_plane import Ground
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def flow_to_arrays(flow: FlowPair) -> Arrays:
+    """Half precision is 1/128 px at 16 px of flow, well below what any estimator knows; visibility takes a bit."""
+    return {
+        "forward_px": flow.forward_px.astype(np.float32),
+        "backward_px": flow.backward_px.astype(np.float32),
+        "visible_forward": np.packbits(flow.visible_forward),
+        "visible_backward": np.packbits(flow.visible_backward),
+    }
+
+
+def flow_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> FlowPair:
+    """Return the flow that ``flow_to_arrays`` stored."""
+    forward, backward = (arrays[name].astype(np.float32) for name in ("forward_px", "backward_px"))
+    height, width = forward.shape[:2]
+    seen, seen_back = (
+        np.unpackbits(arrays[name], count=height * width).reshape(height, width).astype(bool)
+        for name in ("visible_forward", "visible_backward")
+    )
+    return FlowPair(forward, backward, seen, seen_back)
+
+
+def pair_to_json(pair: PairGeometry) -> dict[str, Any]:
+    """Return motion and ground of a pair as a table."""
+    motion, ground = pair.motion, pair.ground
+    return {
+        "kind": motion.kind,
+        "rotation": np.asarray(motion.rotation).tolist(),
+        "direction": np.asarray(motion.direction).tolist(),
+        "support": float(motion.support),
+        "ground": None if ground is None else {"normal": ground.normal.tolist(), "share": float(ground.share)},
+    }
+
+
+def pair_from_json(table: Mapping[str, Any]) -> PairGeometry:
+    """Return the pair that ``pair_to_json`` stored."""
+    motion = EgoMotion(np.array(table["rotation"]), np.array(table["direction"]), table["kind"], table["support"])
+    ground = table["ground"]
+    return PairGeometry(motion, None if ground is None else Ground(np.array(ground["normal"]), ground["share"]))
+
+
+def geometry_to_arrays(habits: Sequence[Habit], hood: NDArray[np.bool_]) -> Arrays:
+    """Return what a clip knows of its camera as arrays; unknown directions are NaN."""
+    unknown = np.full(3, np.nan)
+    return {
+        "normals": np.array([unknown if h.normal is None else h.normal for h in habits]).reshape(-1, 3),
+        "axes": np.array([unknown if h.axis is None else h.axis for h in habits]).reshape(-1, 3),
+        "hood": hood,
+    }
+
+
+def geometry_from_arrays(arrays: Mapping[str, NDArray[Any]], pairs: Mapping[int, PairGeometry]) -> ClipGeometry:
+    """Return the clip's geometry with the ``pairs`` that are needed; the others are unknown."""
+    habits = tuple(Habit(_known(n), _known(a)) for n, a in zip(arrays["normals"], arrays["axes"], strict=True))
+    every = tuple(pairs.get(number, no_pair()) for number in range(len(habits)))
+    return ClipGeometry(every, habits, arrays["hood"])
+
+
+def _known(vector: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    return None if np.isnan(vector).any() else vector

@@ -1,0 +1,60 @@
+"""All settings of ``videocups label``, and the stages they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from videocups.cues.classical_config import PRESETS, ClassicalConfig
+from videocups.fusion.tracking import TrackingConfig
+from videocups.instances.frame_instances import InstancesConfig
+from videocups.pipeline.instance_stages import instance_stages
+from videocups.pipeline.run import RunConfig
+from videocups.pipeline.stage import Stages
+from videocups_core.config import from_mapping, setting, to_mapping
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What ``label.yaml`` may override."""
+
+    # settings of the cues to start from; what the file names overrides them
+    preset: Literal["quality", "fast"] = setting("quality", "settings of the cues to start from: quality or fast")
+    run: RunConfig = field(default_factory=RunConfig)
+    cues: ClassicalConfig = field(default_factory=ClassicalConfig)
+    instances: InstancesConfig = field(default_factory=InstancesConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def stages(self) -> Stages:
+        """Return all stages with these settings."""
+        return Stages(instance_stages(self.cues, self.instances, self.tracking))
+
+
+def read_label_config(path: Path | None) -> LabelConfig:
+    """Read a YAML file of overrides; None is all defaults."""
+    if path is None:
+        return LabelConfig()
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    return label_config(content, str(path))
+
+
+def label_config(content: Mapping[str, Any], source: str) -> LabelConfig:
+    """Return the preset that ``content`` names, overridden by the rest of it; unknown keys fail."""
+    preset = from_mapping(LabelConfig, {key: content[key] for key in ("preset",) if key in content}, source).preset
+    start = to_mapping(LabelConfig(preset=preset, cues=PRESETS[preset]))
+    return from_mapping(LabelConfig, _merged(start, content), source)
+
+
+def _merged(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(start)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,76 @@
+"""A whole labelling run, as the command starts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from videocups.cues.epipolar import pinhole
+from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
+from videocups.pipeline.manifest import FOLDER
+from videocups.pipeline.progress_table import ProgressTable
+from videocups.pipeline.run import Summary, run_stages
+from videocups.pipeline.stage import Stages
+from videocups.pipeline.workspace import Workspace, link_clips
+from videocups_core.clip import read_clip_info, write_atomically
+from videocups_core.config import to_mapping
+
+CONFIG_FILE = "label.json"
+
+
+def label_clips(options: argparse.Namespace, config: LabelConfig) -> list[str]:
+    """Label the clips that the command line names and return what to tell about it."""
+    root = options.clips
+    if options.out is not None:
+        link_clips(root, options.out)
+        root = options.out
+    workspace = Workspace.open(root)
+    check_cameras(workspace)
+    stages = config.stages().up_to(options.stage) if options.stage else config.stages()
+    run = replace(config.run, executor=options.executor or config.run.executor)
+    resolved = json.dumps(to_mapping(replace(config, run=run)), indent=1) + "\n"
+    write_atomically(workspace.root / FOLDER / CONFIG_FILE, resolved.encode())
+    workers = 1 if run.executor == "inline" else options.workers or run.workers or cores()
+    with ProgressTable() as table:
+        summary = run_stages(stages, workspace, run, table, workers=workers, retry_failed=options.retry_failed)
+    return summary_lines(summary, workspace, stages)
+
+
+def summary_lines(summary: Summary, workspace: Workspace, stages: Stages) -> list[str]:
+    """Return what a run did, in sentences."""
+    final = [output.kind for stage in stages.all if stage.final for output in stage.outputs if output.each_frame]
+    lines = [f"{workspace.root}: {len(workspace.clips)} clips up to date, {summary.ran.total()} items made"]
+    if summary.failed:
+        named = ", ".join(f"{name} {count}" for name, count in summary.failed.items())
+        lines.append(f"failed: {named}; 'videocups status {workspace.root}' tells why")
+    if final:
+        lines.append(f"labels: {', '.join(final)} in every clip")
+    return lines
+
+
+def open_labels(clips: Path, config_file: Path | None) -> tuple[Stages, Workspace]:
+    """Return the stages of the last run on these clips (or of a config file) and the workspace."""
+    workspace = Workspace.open(clips)
+    path = workspace.root / FOLDER / CONFIG_FILE
+    if config_file is not None:
+        return read_label_config(config_file).stages(), workspace
+    if not path.is_file():
+        raise ValueError(f"{workspace.root} was never labelled; run 'videocups label {clips}' or give --config")
+    return label_config(json.loads(path.read_text()), str(path)).stages(), workspace
+
+
+def check_cameras(workspace: Workspace) -> None:
+    """Refuse clips without intrinsics or with distortion before anything is computed."""
+    for folder in workspace.clips:
+        camera = read_clip_info(folder).camera
+        if camera is None:
+            raise ValueError(f"{folder} has no camera intrinsics; ingest it again with a calibration")
+        pinhole(camera)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
