@@ -5,14 +5,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
   cat <<'TEXT'
-usage: ./demo.sh [--frames N]
+usage: ./demo.sh [--frames N] [--keep]
 
 Runs ./setup.sh if needed, then fills demo/ anew:
   demo/world/      a bag of a rendered street with its ground truth
   demo/clips/      the clips cut from it
-  demo/truth.mp4   the camera's picture and, below, what is true of it: classes, outlines, track ids
+  demo/bundle/     the stand-in model: fixed weights that know colours, not streets
+  demo/live/       what the vehicle's graph answered while the bag was played: frames and panoptic labels
+  demo/live.mp4    the camera's picture and, below, that answer: classes, outlines, track ids
 
   --frames N   length of the drive, at 10 frames a second (default: 100)
+  --keep       leave the graph and its browser page running when done, until Ctrl-C
 TEXT
 }
 
@@ -22,9 +25,11 @@ fail() {
 }
 
 frames=100
+keep=false
 while (($#)); do
   case $1 in
     --frames) [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || fail "--frames needs a number above 0, got '${2:-}'"; frames=$2; shift ;;
+    --keep) keep=true ;;
     -h | --help) usage && exit ;;
     *) fail "unknown option '$1'; './demo.sh --help' lists them" ;;
   esac
@@ -34,48 +39,49 @@ done
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
 ./setup.sh
-PATH=$PWD/.venv-training/bin:$PATH
+training=$PWD/.venv-training/bin
+distro=kilted
+[[ -e ${VIDEOCUPS_OPT_ROS:-/opt/ros}/${ROS_DISTRO:-none}/setup.bash ]] && distro=$ROS_DISTRO
 rm -rf demo
 mkdir demo
 
 step "A street is rendered and recorded as a bag"
-videocups bag render --out demo/world --frames "$frames" --seed 7
-videocups bag info demo/world
+"$training/videocups" bag render --out demo/world --frames "$frames" --seed 7
+"$training/videocups" bag info demo/world
 
 step "The bag becomes clips"
-videocups ingest demo/world --topic /camera/image_raw --odometry-topic /odom --out demo/clips
+"$training/videocups" ingest demo/world --topic /camera/image_raw --odometry-topic /odom --out demo/clips
 
-step "Clips and ground truth become a video"
-python - demo/clips demo/truth.mp4 7 "$frames" <<'PYTHON'
-import sys
+step "The bag is played through the vehicle's graph"
+"$training/videocups" standin --out demo/bundle --size 256x512
+export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-57} OMP_NUM_THREADS=1
+# shellcheck disable=SC1091
+source env.sh "$distro"
+nodes=ros2_ws/install-$distro/videocups_perception/lib/videocups_perception
+running=()
+stop_nodes() { # in the order they were started: the recorder writes what waits, the summary is printed
+  for process in "${running[@]}"; do kill -INT "$process" 2>/dev/null && wait "$process"; done
+  running=()
+}
+trap stop_nodes EXIT
+start() {
+  "$@" &
+  running+=($!)
+}
+start "$nodes/summary_node"
+start "$nodes/vps_node" --ros-args -p bundle:=demo/bundle -p image_topic:=/camera/image_raw -p input_reliability:=reliable
+start "$nodes/web_view" --ros-args -p image_topic:=/camera/image_raw
+"$nodes/recorder_node" --out demo/live --image /camera/image_raw --panoptic /vps --until-silent 3 &
+recorder=$!
+"$nodes/replay_node" demo/world --topics /camera/image_raw /camera/camera_info --listeners 2
+wait "$recorder"
 
-import cv2
-import numpy as np
+step "The answers become a video"
+"$training/videocups" film demo/live --out demo/live.mp4
 
-from videocups.progress import track
-from videocups.synthetic.config import WorldConfig
-from videocups.synthetic.world import World
-from videocups_core.clip import Clip, find_clips
-from videocups_core.overlay import draw_overlay
-from videocups_core.panoptic.frames import panoptic_from_maps
-
-clips, out, seed, frames = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-world = World(WorldConfig(seed=seed, num_frames=frames, fps=10.0, width=512, height=256))
-index_of = {world.stamp_ns(index): index for index in range(frames)}
-video = cv2.VideoWriter(out, cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (512, 512))
-written, tracks = 0, set()
-for clip in map(Clip, find_clips(clips)):
-    for number, stamp_ns in enumerate(track(clip.info.stamps_ns, "draw", unit="frames")):
-        truth, rgb = world.frame(index_of[stamp_ns]), clip.frame_rgb(number)
-        frame = panoptic_from_maps(truth.class_map, truth.track_map, world.classes, stamp_ns=stamp_ns)
-        tracks |= {segment.track_id for segment in frame.segments if segment.is_thing}
-        picture = np.vstack([rgb, draw_overlay(rgb, frame, world.classes)])
-        video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        written += 1
-video.release()
-if written != frames:
-    sys.exit(f"demo.sh: {frames} frames were rendered, but the clips hold {written}")
-print(f"{out}: {written} frames, {len(tracks)} different things seen, {len(world.classes)} classes")
-PYTHON
-
-step "Done: look at demo/truth.mp4"
+if $keep; then
+  step "The graph goes on: open the browser page named above; Ctrl-C ends it"
+  "$nodes/replay_node" demo/world --topics /camera/image_raw /camera/camera_info --loop || true
+fi
+step "Done: look at demo/live.mp4"
+stop_nodes

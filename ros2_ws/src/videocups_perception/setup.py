@@ -29,7 +29,8 @@ setup(
     extras_require={"test": ["pytest"]},
     entry_points={
         "console_scripts": [
-            f"{node} = {NAME}.{node}:main" for node in ("vps_node", "replay_node", "recorder_node", "web_view")
+            f"{node} = {NAME}.{node}:main"
+            for node in ("vps_node", "replay_node", "recorder_node", "web_view", "summary_node")
         ],
     },
     zip_safe=True,
