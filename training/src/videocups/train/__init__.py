@@ -1,0 +1,1 @@
+"""Training: one loop, its checkpoints, and windows of clips as training data."""

@@ -1,0 +1,138 @@
+"""Frames in a row of clips as training data: resized, with intrinsics to match, flipped and jittered as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import functional as colors
+
+from videocups_core.clip import Clip
+from videocups_core.config import setting
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How frames become training data."""
+
+    # images are resized to this height in px
+    height: int = setting(320, "images are resized to this height in px", minimum=32)
+    # and to this width
+    width: int = setting(640, "images are resized to this width in px", minimum=32)
+    # frames from one of a window to the next
+    gap: int = setting(1, "frames from one of a window to the next", minimum=1)
+    # share of windows seen in a mirror
+    flip: float = setting(0.5, "share of windows seen in a mirror", minimum=0, maximum=1)
+    # share of windows whose colours are changed
+    jitter: float = setting(0.5, "share of windows whose colours are changed", minimum=0, maximum=1)
+    # how much: brightness, contrast, saturation, hue
+    jitter_size: tuple[float, float, float, float] = setting(
+        (0.2, 0.2, 0.2, 0.1), "change of brightness, contrast, saturation, hue", minimum=0, maximum=0.5
+    )
+    # resized frames are kept in memory up to this many MiB, in every process that reads
+    cache_mib: int = setting(512, "MiB of resized frames kept in memory, a process", minimum=0)
+
+
+class ClipWindows:
+    """All windows of ``length`` frames of some clips."""
+
+    def __init__(self, folders: Sequence[Path], length: int, config: WindowConfig, *, need_camera: bool) -> None:
+        self.length, self.config = length, config
+        self.clips = [Clip(folder) for folder in folders]
+        if need_camera:
+            for clip in self.clips:
+                _check_camera(clip)
+        span = (length - 1) * config.gap
+        self._starts = [(at, start) for at, clip in enumerate(self.clips) for start in range(len(clip) - span)]
+        if not self._starts:
+            raise ValueError(
+                f"training needs clips of at least {span + 1} frames, got {len(self.clips)} clips, the longest of "
+                f"{max((len(clip) for clip in self.clips), default=0)}; cut longer ones with 'videocups ingest'"
+            )
+        self._cache: dict[tuple[int, int], NDArray[np.uint8]] = {}
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def frames(self, index: int) -> Tensor:
+        """Return the frames of a window, (length, 3, H, W) in [0, 1]."""
+        at, start = self._starts[index]
+        stack = np.stack([self._frame(at, start + step * self.config.gap) for step in range(self.length)])
+        return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
+
+    def intrinsics(self, index: int) -> Tensor:
+        """Return K (3, 3) of a window's resized frames; pixel centres lie at whole numbers."""
+        camera = self.clips[self._starts[index][0]].info.camera
+        if camera is None:
+            raise ValueError(f"clip {self.clips[self._starts[index][0]].folder} has no calibration")
+        scale = (self.config.width / camera.width, self.config.height / camera.height)
+        return torch.from_numpy(scaled_intrinsics(camera.matrix(), scale)).float()
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, bool]:
+        """Draw a window and whether it is seen in a mirror."""
+        return int(rng.integers(len(self))), bool(rng.random() < self.config.flip)
+
+    def _frame(self, at: int, index: int) -> NDArray[np.uint8]:
+        key = (at, index)
+        if key not in self._cache:
+            image = _resized(self.clips[at].frame_rgb(index), self.config)
+            if (len(self._cache) + 1) * image.nbytes > self.config.cache_mib * 2**20:
+                return image
+            self._cache[key] = image
+        return self._cache[key]
+
+
+def scaled_intrinsics(k: NDArray[np.float64], scale: tuple[float, float]) -> NDArray[np.float64]:
+    """Return K of an image resized by ``scale`` (x, y): borders map to borders, not centres to centres."""
+    scaled = np.diag([scale[0], scale[1], 1.0]) @ k
+    scaled[0, 2] += (scale[0] - 1) / 2
+    scaled[1, 2] += (scale[1] - 1) / 2
+    return scaled
+
+
+def mirrored_intrinsics(k: Tensor, width: int) -> Tensor:
+    """Return K (..., 3, 3) of the mirrored image."""
+    mirrored = k.clone()
+    mirrored[..., 0, 1] = -k[..., 0, 1]
+    mirrored[..., 0, 2] = width - 1 - k[..., 0, 2]
+    return mirrored
+
+
+def jittered(frames: Tensor, config: WindowConfig, rng: np.random.Generator) -> Tensor:
+    """Change the colours of all frames (N, 3, H, W) of a window in the same way, or leave them as they are."""
+    if rng.random() >= config.jitter:
+        return frames
+    brightness, contrast, saturation, hue = (float(rng.uniform(-size, size)) for size in config.jitter_size)
+    frames = colors.adjust_brightness(frames, 1 + brightness)
+    # contrast relative to one mean for the whole window, or a frame would flicker against the next
+    frames = ((frames - frames.mean()) * (1 + contrast) + frames.mean()).clamp(0, 1)
+    frames = colors.adjust_saturation(frames, 1 + saturation)
+    changed: Tensor = colors.adjust_hue(frames, hue)
+    return changed
+
+
+def _resized(image: NDArray[np.uint8], config: WindowConfig) -> NDArray[np.uint8]:
+    if image.shape[:2] == (config.height, config.width):
+        return image
+    shrinks = image.shape[0] >= config.height and image.shape[1] >= config.width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (config.width, config.height), interpolation=how), dtype=np.uint8)
+
+
+def _check_camera(clip: Clip) -> None:
+    camera = clip.info.camera
+    if camera is None:
+        raise ValueError(
+            f"clip {clip.folder} has no calibration, which depth needs; ingest it again with --calibration FILE"
+        )
+    if any(camera.distortion):
+        raise ValueError(
+            f"clip {clip.folder} is distorted ({camera.distortion_model}), depth needs a pinhole image; "
+            "ingest it again with --undistort"
+        )

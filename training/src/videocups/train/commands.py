@@ -1,0 +1,86 @@
+"""``videocups train``: learn flow or depth and motion from clips, without labels."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+USAGE = """usage: videocups train {flow,depth} CLIPS [CLIPS ...] --out DIR [--config FILE]
+
+  flow    optical flow: RAFT by SMURF's losses, on pairs of frames
+  depth   depth, ego-motion, 3-D flow and motion masks: Dynamo-Depth, on triples of frames with intrinsics
+
+'videocups train flow --help' explains one and lists its settings."""
+
+
+def train(argv: list[str]) -> int:
+    """Run the training named first."""
+    trainings: dict[str, Callable[[list[str]], int]] = {"flow": train_flow, "depth": train_depth}
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if argv else 2
+    if argv[0] not in trainings:
+        raise ValueError(f"there is no training {argv[0]!r}; known are {', '.join(trainings)}")
+    return trainings[argv[0]](argv[1:])
+
+
+def train_flow(argv: list[str]) -> int:
+    """Train flow and print where its checkpoint is."""
+    from videocups.cues.smurf.config import SmurfConfig
+
+    options, config = _parse("flow", SmurfConfig, argv)
+    from videocups.cues.smurf.training import SmurfTask
+
+    return _run(SmurfTask(_clips(options.clips), config), config.loop, options)
+
+
+def train_depth(argv: list[str]) -> int:
+    """Train depth and motion and print where the checkpoint is."""
+    from videocups.cues.dynamo.config import DynamoConfig
+
+    options, config = _parse("depth", DynamoConfig, argv)
+    from videocups.cues.dynamo.training import DynamoTask
+
+    return _run(DynamoTask(_clips(options.clips), config), config.loop, options)
+
+
+def _parse(name: str, kind: type[Any], argv: list[str]) -> tuple[argparse.Namespace, Any]:
+    from videocups.train.config_file import read_config
+    from videocups_core.config import describe
+
+    settings = "\n".join(f"  {key} = {default!r}: {text}" for key, default, text in describe(kind))
+    parser = argparse.ArgumentParser(
+        prog=f"videocups train {name}",
+        description="A run that was stopped goes on when the same command is given again.",
+        epilog=f"settings (--config FILE and --set KEY=VALUE):\n{settings}\n\nExit status: 0 done, 1 failed.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, any number of times"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    options = parser.parse_args(argv)
+    return options, read_config(kind, options.config, options.set)
+
+
+def _clips(folders: Sequence[Path]) -> list[Path]:
+    from videocups_core.clip import find_clips
+
+    return [clip for folder in folders for clip in find_clips(folder)]
+
+
+def _run(task: Any, loop: Any, options: argparse.Namespace) -> int:
+    from videocups.progress import Progress
+    from videocups.train.loop import choose_device, run_training
+
+    device = choose_device(options.device)
+    print(f"{len(task.windows)} windows of {len(task.windows.clips)} clips, {task.steps} steps on {device}")
+    with Progress(f"train {task.kind}", total=task.steps, unit="steps") as progress:
+        checkpoint = run_training(task, loop, options.out, device=device, on_step=progress.update)
+    print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
+    return 0
