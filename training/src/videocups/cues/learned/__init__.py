@@ -1,0 +1,1 @@
+"""What the learned cues share: sampling of images and smoothness of fields."""
