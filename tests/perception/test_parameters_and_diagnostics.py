@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,16 @@ def test_a_bulletin_comes_every_period_and_after_every_change_but_never_in_a_flo
         )
     ]  # fmt: skip
     assert published == [True, False, True, False, True, False, True, False]
+
+
+def test_the_manual_lists_every_parameter_as_it_is():
+    text = (Path(__file__).parents[2] / "docs" / "tune.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    listed = {row[0].strip("| `"): (row[1], row[3].rstrip(" |")) for row in rows}
+    assert listed.keys() == {info.name for info in fields(NodeParameters)}
+    for info in fields(NodeParameters):
+        default, text = listed[info.name]
+        shown = str(info.default).lower() if isinstance(info.default, bool) else str(info.default) or "''"
+        assert default == shown, info.name
+        live = " **live**" if info.metadata["live"] else ""
+        assert text == info.metadata["description"].replace("|", "\\|") + live, info.name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +24,9 @@ from videocups_core.panoptic.codecs import unpack_hydra  # noqa: E402
 from videocups_core.standin import StandInOracle, standin_classes  # noqa: E402
 from videocups_perception.rotation import turn, turn_back  # noqa: E402
 
+BUNDLE = Path(__file__).parents[1] / "data" / "standin"
 MS = 1_000_000
+MODEL_ID = f"standin-256x512@{hashlib.sha256((BUNDLE / 'model.onnx').read_bytes()).hexdigest()[:8]}"
 T0 = 1_700_000_000_123_456_789  # every digit of a stamp must survive
 
 
@@ -39,7 +43,7 @@ def assert_is_answer(segments, panoptic, truth, *, first_index=0):
     assert (segments.height, segments.width) == truth.segment_ids.shape
     assert segments.frame_index == truth.frame_index - first_index
     assert segments.track_epoch == truth.track_epoch
-    assert segments.model_id == "standin-256x512"
+    assert segments.model_id == MODEL_ID
     rows = {row.segment_id: row for row in segments.segments}
     assert len(rows) == len(segments.segments) == len(truth.segments)
     for expected in truth.segments:
@@ -108,7 +112,7 @@ def test_labels_reach_those_who_come_late(make_rig):
     (_, labels) = rig.received["/vps/labels"][0]
     got = [(row.class_id, row.name, row.is_thing, (row.red, row.green, row.blue)) for row in labels.classes]
     assert got == [(info.class_id, info.name, info.is_thing, info.color_rgb) for info in standin_classes()]
-    assert labels.model_id == "standin-256x512"
+    assert labels.model_id == MODEL_ID
 
 
 def test_nothing_is_drawn_while_nobody_looks(make_rig, monkeypatch):

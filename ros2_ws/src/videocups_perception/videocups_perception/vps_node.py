@@ -157,13 +157,14 @@ class VpsNode(LifecycleNode):
     def _advertise(self, stream: Stream) -> None:
         bundle, facts = stream.bundle, model_facts(stream)
         stream.tracker.epoch = self._first_epoch  # track ids begin again with every stream, the epoch tells them apart
-        outputs = Outputs(self, self.parameters, bundle.classes, bundle.model_id, confident=has_confidence(stream))
+        model_id = f"{bundle.model_id}@{facts['model_sha256'][:8]}"
+        outputs = Outputs(self, self.parameters, bundle.classes, model_id, confident=has_confidence(stream))
         outputs.publish_labels(stream.merge_config.score_threshold)
         inference, logger = self.reporter.inference, self.get_logger()
         self.pipeline = Pipeline(stream, outputs, self.parameters, self._ros_now_ns, inference, logger)
         self.reporter.facts = lambda: facts | tracker_facts(stream)
         self.reporter.hardware_id = facts["device"]
-        logger.info(f"model {bundle.model_id} runs on {facts['device']} ({facts['provider']}, {facts['precision']})")
+        logger.info(f"model {model_id} runs on {facts['device']} ({facts['provider']}, {facts['precision']})")
 
     # Inputs
 
