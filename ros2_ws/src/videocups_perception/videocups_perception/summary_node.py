@@ -42,10 +42,11 @@ class SummaryNode(Node):
             values = {pair.key: pair.value for pair in status.values}
             if status.name == f"{self._name}: image":
                 self._counts = values
-            elif status.name == f"{self._name}: inference" and float(values.get("output_rate_hz", "0")) > 0:
+            elif status.name == f"{self._name}: inference" and "latency_p50_ms" in values:
                 self._rates_hz.append(float(values["output_rate_hz"]))
-                # at the ends of a recording the last second is only partly filled: the median stands for the run
-                self._figures = values | {"output_rate_hz": f"{median(self._rates_hz):.1f}"}
+                # before, between and after recordings nothing flows; at their ends a second is only partly filled
+                flowing = [rate_hz for rate_hz in self._rates_hz if rate_hz > 0] or [0.0]
+                self._figures = values | {"output_rate_hz": f"{median(flowing):.1f}"}
 
 
 def summary(name: str, counts: Values, figures: Values) -> str:
@@ -61,7 +62,7 @@ def summary(name: str, counts: Values, figures: Values) -> str:
     if figures:
         lines += [
             f"rate     {figures['output_rate_hz']} frames/s",
-            f"latency  p50 {figures['latency_p50_ms']} ms, p95 {figures['latency_p95_ms']} ms from receiving to publishing",
+            f"latency  p50 {figures['latency_p50_ms']} ms, p95 {figures['latency_p95_ms']} ms, received to published",
             f"model    {figures['model']} on {figures['device']}, {figures['precision']}",
         ]
     return "\n".join(lines)
