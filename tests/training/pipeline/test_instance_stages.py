@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.training.pipeline.artefacts import artefacts
 
-from videocups.cues.classical import iter_cues, survey
+from videocups.cues.classical import estimate_pair, survey
+from videocups.cues.epipolar import pixel_rays
+from videocups.cues.flow import DisFlow, FlowPair
+from videocups.cues.frame_cues import cues_of_frame
+from videocups.cues.frame_pair import FramePair
 from videocups.fusion.tracking import track_instances
 from videocups.instances.frame_instances import frame_instances
 from videocups.pipeline.formats import decode
@@ -44,21 +49,59 @@ def labelled(rendered: Path, config: LabelConfig) -> Path:
     return rendered
 
 
-def test_the_stages_give_what_a_plain_loop_gives(labelled: Path, config: LabelConfig) -> None:
-    clip = Clip(labelled)
+def half(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    return field.astype(np.float16).astype(np.float32)
+
+
+def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> tuple[list[NDArray[np.int32]], int]:
+    """Tracks without any pipeline, frame after frame; fields in half precision. Also: how often depth was held."""
     camera = clip.info.camera
-    geometry = survey(clip.frame_rgb, len(clip), camera, config.cues)
-    cues = list(iter_cues(clip.frame_rgb, len(clip), camera, geometry, config.cues))
-    instances = [frame_instances(each, camera.k[0], config.instances) for each in cues]
-    tracks = track_instances(instances, [each.pair.flow for each in cues[:-1]], config.tracking)
-    stored = [decode(labelled / "tracks" / f"{number:06d}.png") for number in range(FRAMES)]
-    overlap = sum(int(((a > 0) & (b > 0)).sum()) for a, b in zip(tracks, stored, strict=True))
-    union = sum(int(((a > 0) | (b > 0)).sum()) for a, b in zip(tracks, stored, strict=True))
-    assert union > 100  # something moves in this street
-    assert overlap / union > 0.97  # fields are stored in half precision
-    for number, each in enumerate(cues):
-        depth = decode(labelled / "depth" / f"{number:06d}.npz")["depth_heights"]
-        assert np.median(np.abs(depth - each.depth_heights) / each.depth_heights) < 2e-3
+    rays, count = pixel_rays(camera), len(clip)
+    geometry = survey(clip.frame_rgb, count, camera, config.cues)
+    pairs, instances, held, times_held = [], [], None, 0
+    for t in range(count - 1):
+        first, second = clip.frame_rgb(t), clip.frame_rgb(t + 1)
+        pair = estimate_pair(DisFlow(config.cues.flow), first, second, t, geometry, rays, camera, config.cues)
+        fields = half(pair.flow.forward_px), half(pair.flow.backward_px)
+        pairs.append(replace(pair, flow=FlowPair(*fields, pair.flow.visible_forward, pair.flow.visible_backward)))
+    for t in range(count):
+        before = (clip.frame_rgb(t - 1), pairs[t - 1]) if t else None
+        after = (clip.frame_rgb(t + 1), pairs[t]) if t < count - 1 else None
+        habit = geometry.habits[min(t, count - 2)]
+        rgb, hood = clip.frame_rgb(t), geometry.hood
+        cues = cues_of_frame(t, rgb, before, after, habit, hood, held, rays, camera, config.cues)
+        times_held += held is not None and not np.array_equal(cues.held_inverse_depth, 0) and is_still(pairs, t)
+        held = None if cues.held_inverse_depth is None else half(cues.held_inverse_depth)
+        fields = {name: half(getattr(cues, name)) for name in ("motion", "rest_px", "depth_heights")}
+        instances.append(frame_instances(replace(cues, **fields), camera.k[0], config.instances))
+    return track_instances(instances, [pair.flow for pair in pairs], config.tracking), times_held
+
+
+def is_still(pairs: list[FramePair], t: int) -> bool:
+    return all(pair.motion.kind == "standing" for pair in pairs[max(t - 1, 0) : t + 1])
+
+
+def test_the_stages_give_exactly_what_a_plain_loop_gives(labelled: Path, config: LabelConfig) -> None:
+    expected, _ = tracks_of_plain_loop(Clip(labelled), config)
+    assert sum(int((ids > 0).sum()) for ids in expected) > 100  # something moves in this street
+    for number, ids in enumerate(expected):
+        np.testing.assert_array_equal(decode(labelled / "tracks" / f"{number:06d}.png"), ids)
+
+
+def test_a_vehicle_that_stops_keeps_its_depth(tmp_path: Path, config: LabelConfig) -> None:
+    world = World(WorldConfig(seed=3, num_frames=FRAMES, height=96, width=192))
+    folder = write_clip(world, tmp_path / "clips" / "stop")
+    for number in (4, 5, 6):  # three times the same image: the world stands
+        (folder / "frames" / f"{number:06d}.jpg").write_bytes((folder / "frames" / "000003.jpg").read_bytes())
+    expected, times_held = tracks_of_plain_loop(Clip(folder), config)
+    run_stages(config.stages().up_to(["tracks"]), Workspace.open(folder), INLINE)
+    assert times_held == 3
+    assert json.loads((folder / "held_table.json").read_text()) == {"4": 3, "5": 3, "6": 3}
+    for number, ids in enumerate(expected):
+        np.testing.assert_array_equal(decode(folder / "tracks" / f"{number:06d}.png"), ids)
+    depths = [decode(folder / "depth" / f"{number:06d}.npz")["depth_heights"] for number in (3, 4, 6)]
+    np.testing.assert_allclose(depths[1], depths[0], rtol=2e-3)
+    np.testing.assert_allclose(depths[2], depths[0], rtol=2e-3)
 
 
 def test_a_tracking_setting_redoes_tracks_alone(labelled: Path, config: LabelConfig) -> None:

@@ -20,8 +20,8 @@ Arrays = dict[str, NDArray[Any]]
 def flow_to_arrays(flow: FlowPair) -> Arrays:
     """Half precision is 1/128 px at 16 px of flow, well below what any estimator knows; visibility takes a bit."""
     return {
-        "forward_px": flow.forward_px.astype(np.float32),
-        "backward_px": flow.backward_px.astype(np.float32),
+        "forward_px": flow.forward_px.astype(np.float16),
+        "backward_px": flow.backward_px.astype(np.float16),
         "visible_forward": np.packbits(flow.visible_forward),
         "visible_backward": np.packbits(flow.visible_backward),
     }

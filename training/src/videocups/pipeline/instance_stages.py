@@ -223,7 +223,7 @@ def held_depth(work: Work, settings: CueSettings) -> dict[str, Any]:
             held = _cues(work, number, None, config).held_inverse_depth
             if held is None:
                 raise ValueError(f"frame {number} measured a depth but keeps none")
-            yield number, {"inverse_depth": held.astype(np.float32)}
+            yield number, {"inverse_depth": held.astype(np.float16)}
 
     return {"held": kept(), "held_table": table}
 
@@ -235,8 +235,8 @@ def cues_of_item(work: Work, settings: CueSettings) -> dict[str, Any]:
     cues = _cues(work, work.index, held, config)
     if not cues.known:
         raise LeaveOut("no neighbour in time shows what this frame shows: a cut, darkness, or a single frame")
-    depth = {"depth_heights": cues.depth_heights.astype(np.float32)}
-    motion = {"motion": cues.motion.astype(np.float32), "rest_px": cues.rest_px.astype(np.float16)}
+    depth = {"depth_heights": cues.depth_heights.astype(np.float16)}
+    motion = {"motion": cues.motion.astype(np.float16), "rest_px": cues.rest_px.astype(np.float16)}
     return {"depth": depth, "motion": {**motion, "may_move": cues.may_move}}
 
 

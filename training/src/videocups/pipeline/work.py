@@ -17,7 +17,7 @@ import cv2
 from videocups.pipeline.formats import decode, encode, size_of
 from videocups.pipeline.manifest import FileMark, Row, RowWriter, content_digest, mark_file
 from videocups.pipeline.plan import Artefact
-from videocups.pipeline.stage import SOURCES, Output, Stage, Stages
+from videocups.pipeline.stage import Output, Stage, Stages
 from videocups.pipeline.workspace import Workspace, artefact_name, frame_file, item_name
 from videocups_core.clip import Clip, read_rgb, write_atomically
 from videocups_core.config import ConfigError
@@ -63,9 +63,9 @@ class Chunk:
 
 def new_chunk(stages: Stages, workspace: Workspace, stage: Stage, place: Path, tasks: tuple[Task, ...]) -> Chunk:
     """Return a chunk with what its stage has to know about the others."""
-    read = [needed.kind for needed in stage.inputs if needed.kind not in SOURCES]
-    outputs = {kind: stages.of_kind[kind].output(kind) for kind in read}
-    of_data = frozenset(kind for kind in read if stages.of_kind[kind].per == "data")
+    upstream = stages.upstream(stage)
+    outputs = {output.kind: output for other in upstream for output in other.outputs}
+    of_data = frozenset(output.kind for other in upstream if other.per == "data" for output in other.outputs)
     clips = workspace.clips if stage.per == "data" else ()
     return Chunk(stage, place, tasks, outputs, clips, workspace.data, of_data)
 
