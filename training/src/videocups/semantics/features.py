@@ -13,13 +13,23 @@ FeatureMap = NDArray[np.float32]
 class FeatureExtractor(Protocol):
     """Anything that describes the places of an image by vectors.
 
-    ``dim``: length of a vector. ``stride``: pixels from one vector to the next; vector (i, j) describes the pixels
-    ``i·stride … (i+1)·stride``. ``name`` goes into manifests: equal names give equal features.
+    ``name`` goes into manifests: equal names and configs give equal features. ``dim``: length of a vector.
+    ``stride``: px from one vector to the next; vector (i, j) describes pixels i·stride … (i + 1)·stride.
+    ``weights``: (dim,) float32, how much each entry counts in a Euclidean distance after it was standardised; None
+    where vectors are compared by their angle.
+    ``windowed``: whether the image may be cut into windows, each described on its own.
     """
 
-    name: str
-    dim: int
-    stride: int
+    @property
+    def name(self) -> str: ...  # noqa: D102 - said above
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def stride(self) -> int: ...  # noqa: D102
+    @property
+    def weights(self) -> NDArray[np.float32] | None: ...  # noqa: D102
+    @property
+    def windowed(self) -> bool: ...  # noqa: D102
 
     def extract(self, rgb: NDArray[np.uint8]) -> FeatureMap:
         """Return (ceil(H / stride), ceil(W / stride), dim) float32 for an (H, W, 3) uint8 RGB image."""

@@ -8,6 +8,8 @@ All sums run through ``embedding_bag``, the fastest gather-and-add of torch on a
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as nn_functional
 from torch import Tensor
@@ -107,7 +109,8 @@ def _lift(d: int, like: Tensor) -> Tensor:
         rows[k - 1, :k] = 1
         rows[k - 1, k] = -k
     rows /= rows.norm(dim=1, keepdim=True)
-    return (rows * (d + 1) * (2 / 3) ** 0.5).to(like)
+    scaled: Tensor = rows * ((d + 1) * math.sqrt(2 / 3))
+    return scaled.to(like)
 
 
 def _numbering(lifted: Tensor) -> tuple[Tensor, Tensor]:
