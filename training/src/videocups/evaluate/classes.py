@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 
 from videocups.evaluate.overlaps import PairCounts
 from videocups_core.types import VOID_CLASS
@@ -32,7 +33,11 @@ class LabelSpace:
     @classmethod
     def of(cls, things: Iterable[int], num_classes: int, void: int = VOID_CLASS) -> LabelSpace:
         """Build from any iterable of thing classes (NumPy integers welcome)."""
-        return cls(frozenset(int(c) for c in things), int(num_classes), int(void))
+        if not isinstance(things, Iterable):
+            raise TypeError(f"things must be an iterable of classes, got {things!r}; write things=[{things!r}]")
+        return cls(
+            frozenset(whole(c, "things") for c in things), whole(num_classes, "num_classes"), whole(void, "void")
+        )
 
     def is_crowd(self, true_class: int, true_id: int) -> bool:
         """Return whether a true pixel lies in a region of things that nobody told apart."""
@@ -48,3 +53,11 @@ class LabelSpace:
                         "map the labels first, or correct num_classes"
                     )
         return pairs
+
+
+def whole(value: object, name: str) -> int:
+    """Return ``value`` as an int; TypeError where it is none, so that nothing is rounded on the quiet."""
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{name} must be whole numbers, got {value!r}; convert it to int") from error

@@ -29,6 +29,8 @@ def keyed_frames(frames: Frames | Iterable[Frames] | Mapping[str, Frames]) -> It
         for key, sequence in frames.items():
             yield from ((str(key), frame) for frame in _frames_of(sequence, f"sequence {key!r}"))
         return
+    if not isinstance(frames, Iterable):
+        raise TypeError(f"expected frames {MAP_NAMES}, one sequence or several, got {type(frames).__name__}")
     items = iter(cast("Iterable[Any]", frames))
     for first in items:
         if is_frame(first):
@@ -47,7 +49,7 @@ def _frames_of(sequence: Frames, name: str) -> Iterator[Frame]:
         raise ValueError(f"{name} must be an iterable of frames {MAP_NAMES}, got {type(sequence).__name__}")
     for index, frame in enumerate(sequence):
         if not is_frame(frame):
-            raise ValueError(f"item {index} of {name} is no frame; expected four 2-D integer maps {MAP_NAMES}")
+            raise ValueError(f"item {index} of {name} is no frame; expected four 2-D integer arrays {MAP_NAMES}")
         yield frame
 
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
-from videocups.evaluate.classes import LabelSpace
+from videocups.evaluate.classes import LabelSpace, whole
 from videocups.evaluate.overlaps import Frame, PairCounts, add_pairs, count_pairs
 from videocups.evaluate.pq import ClassCounts, PqResult, add_counts, match_segments, score
 from videocups.evaluate.sequences import Frames, keyed_frames
@@ -41,7 +41,7 @@ class VpqAccumulator:
         windows: Iterable[int] = WINDOWS,
     ) -> None:
         self.space = LabelSpace.of(things, num_classes, void)
-        self.windows = tuple(sorted({int(k) for k in windows}))
+        self.windows = tuple(sorted({whole(k, "windows") for k in windows}))
         if not self.windows or self.windows[0] < 1:
             raise ValueError(f"windows must be lengths >= 1 in annotated frames, got {self.windows}")
         self._counts: dict[Hashable, dict[int, ClassCounts]] = {}
