@@ -109,7 +109,7 @@ def test_identity_refuses_pseudo_classes(world: Any, capsys: pytest.CaptureFixtu
 
 def test_coco_without_kinds_cannot_be_matched(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(world, world.coco(world.root / "pred", kinds=False))[0] == 1
-    assert "add 'categories' with 'isthing'" in capsys.readouterr().err
+    assert "add 'isthing' to every category" in capsys.readouterr().err
 
 
 def test_a_saved_mapping_is_used_again(world: Any, damage: Any) -> None:

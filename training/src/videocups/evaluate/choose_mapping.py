@@ -39,15 +39,28 @@ def choose_mapping(
     counts = list(counts)
     predicted = predicted_classes(predictions.classes, counts, dataset.void)
     if wanted == AUTO:
-        if predictions.format == "coco" and predictions.classes is None:
+        if predictions.format == "coco" and not predictions.kinds_told:
             raise ValueError(
-                "--mapping auto must know which predicted classes are things; add 'categories' with 'isthing' to the "
-                "panoptic JSON, or 'isthing' to every segment"
+                "--mapping auto must know which predicted classes are things; add 'isthing' to every category of the "
+                "panoptic JSON, or to every segment"
             )
         return match(dataset, predicted, overlap_matrix(counts, predicted.count, dataset))
     if wanted == IDENTITY:
         coco = predictions.format == "coco"  # its numbers are the dataset's own, as in an official submission
         return identity(dataset, predicted, dataset.raw_to_class if coco else dataset.class_of_number)
+    mapping = load_mapping(wanted, dataset)
+    if strange := sorted(c for c in predicted.used if c >= mapping.num_pseudo):
+        raise ValueError(
+            f"mapping {wanted} is for {mapping.num_pseudo} pseudo-classes, but the predictions use class {strange[0]}; "
+            "use the mapping of this model"
+        )
+    return mapping
+
+
+def load_mapping(wanted: str, dataset: Dataset) -> ClassMapping:
+    """Return the mapping of a file; errors where there is none, or where it is for other classes."""
+    if not Path(wanted).is_file():
+        raise FileNotFoundError(f"--mapping must be auto, identity or a mapping file; there is no file {wanted}")
     mapping = ClassMapping.load(Path(wanted))
     names = class_names(dataset)
     if mapping.class_names != names:

@@ -150,7 +150,9 @@ class ClassMapping:
     @classmethod
     def load(cls, path: str | Path) -> ClassMapping:
         """Read what ``save`` wrote. Edit by ``videocups mapping``: the fingerprint tells of any other change."""
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        from videocups.evaluate.datasets.panoptic_json import read_json  # brings in OpenCV too
+
+        document = read_json(Path(path))
         if not isinstance(document, dict) or document.get("format") != _FORMAT:
             raise ValueError(f"{path} is no class mapping ({_FORMAT}); 'videocups evaluate --mapping auto' makes one")
         fields = {key: value for key, value in document.items() if key not in ("format", "fingerprint")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 def evaluate(arguments: list[str]) -> int:
     """Score predictions against a dataset; exit status 0, or 1 with a sentence."""
     options = evaluate_parser().parse_args(arguments)
+    check_outputs(options.json, options.html, options.save_mapping)
     from videocups.evaluate.report import write_html
     from videocups.evaluate.results import print_tables, write_json
     from videocups.evaluate.run import evaluate_predictions
@@ -31,6 +33,7 @@ def evaluate(arguments: list[str]) -> int:
 def mapping(arguments: list[str]) -> int:
     """Show and edit a mapping file; exit status 0, or 1 with a sentence."""
     options = mapping_parser().parse_args(arguments)
+    check_outputs(options.labels)
     from videocups.evaluate.class_mapping import ClassMapping
     from videocups.evaluate.mapping_edits import Edits, edit, print_mapping, write_labels
 
@@ -42,6 +45,18 @@ def mapping(arguments: list[str]) -> int:
         write_labels(after, options.labels)
     print_mapping(after)
     return 0
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Raise OSError where a result could not be written: to be known before hours of scoring, not after."""
+    for path in filter(None, paths):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; name a file in it to write to")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise OSError(f"cannot write {path}: {folder} takes no files ({error.strerror}); choose another") from error
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -105,7 +120,10 @@ def mapping_parser() -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"needs a list of names such as A,B, got {text!r}")
+    return names
 
 
 def _count(text: str) -> int:

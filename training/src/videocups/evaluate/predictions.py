@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from videocups.evaluate.datasets import Frame, Sequence
 from videocups.evaluate.datasets.clip_truth import open_panoptic_clip, panoptic_clip_folders
 from videocups.evaluate.datasets.codings import VOID_RAW, coco_maps, step
-from videocups_core.palette import class_colors
+from videocups.evaluate.datasets.panoptic_json import checked_rows, is_panoptic, read_json, told_classes
 from videocups_core.types import VOID_CLASS, ClassInfo
 
 Maps = tuple[NDArray[np.int32], NDArray[np.uint64]]
@@ -37,6 +36,11 @@ class Predictions(Protocol):
     @property
     def classes(self) -> tuple[ClassInfo, ...] | None:
         """Return what the predictions say about their classes; None where the format cannot."""
+        ...
+
+    @property
+    def kinds_told(self) -> bool:
+        """Return whether ``classes`` says which of them are things."""
         ...
 
     def locate(self, sequence: Sequence, frame: Frame) -> Any:
@@ -63,6 +67,7 @@ class ClipPredictions:
     root: Path
     folders: tuple[Path, ...]
     only_sequence: bool
+    kinds_told: bool = True
     format: str = "clip"
 
     @property
@@ -119,6 +124,7 @@ class CocoPredictions:
     rows: Mapping[str, Mapping[str, Any]]
     folders: tuple[Path, ...]
     classes: tuple[ClassInfo, ...] | None
+    kinds_told: bool
     shared_names: frozenset[str]
     format: str = "coco"
 
@@ -154,6 +160,7 @@ class StepPredictions:
     files: Mapping[str, Path]
     shared_names: frozenset[str]
     classes: tuple[ClassInfo, ...] | None = None
+    kinds_told: bool = False
     format: str = "step"
 
     def locate(self, sequence: Sequence, frame: Frame) -> Path | None:
@@ -188,6 +195,11 @@ def open_predictions(root: Path | str, sequences: list[Sequence], kind: str = "a
         return ClipPredictions(folder, tuple(clips), only_sequence=len(sequences) == 1)
     if kind in ("auto", "coco") and (found := _coco_json(folder)):
         return _open_coco(folder, *found, shared)
+    if kind == "auto" and (other := _json_files(folder)):
+        raise ValueError(
+            f"{other[0]} is no panoptic JSON ('annotations' with 'segments_info'), so the PNGs beside it may be of any "
+            "format; correct it, or pass --format step"
+        )
     if kind in ("auto", "step") and (files := _step_files(folder)):
         return StepPredictions(folder, files, shared)
     wanted = "predictions" if kind == "auto" else f"{kind} predictions"
@@ -201,51 +213,26 @@ def _names(sequence: Sequence, frame: Frame, shared: frozenset[str]) -> Iterable
 
 
 def _coco_json(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    files = [folder] if folder.suffix == ".json" else sorted(folder.glob("*.json"))
-    found = []
-    for path in files:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = content.get("annotations") if isinstance(content, dict) else None
-        if isinstance(rows, list) and rows and all("segments_info" in row for row in rows):
-            found.append((path, content))
+    found = [(path, content) for path in _json_files(folder) if is_panoptic(content := read_json(path))]
     if len(found) > 1:
         names = ", ".join(path.name for path, _ in found)
         raise ValueError(f"{folder} holds several panoptic JSONs ({names}); give one of them as --prediction")
     return found[0] if found else None
 
 
+def _json_files(folder: Path) -> list[Path]:
+    return [folder] if folder.suffix == ".json" else sorted(folder.glob("*.json"))
+
+
 def _open_coco(root: Path, path: Path, content: dict[str, Any], shared: frozenset[str]) -> CocoPredictions:
     rows: dict[str, Mapping[str, Any]] = {}
-    for row in content["annotations"]:
+    for row in checked_rows(content, path):
         file_stem = Path(str(row["file_name"])).with_suffix("").as_posix() if "file_name" in row else ""
         for name in filter(None, (str(row.get("image_id", "")), file_stem)):
             rows.setdefault(name, row)
     base = path.parent
     folders = [base / path.stem, base, *sorted(entry for entry in base.iterdir() if entry.is_dir())]
-    return CocoPredictions(root, rows, tuple(folders), _coco_classes(content), shared)
-
-
-def _coco_classes(content: Mapping[str, Any]) -> tuple[ClassInfo, ...] | None:
-    """Return the categories, or what ``isthing`` of the segments tells, or None."""
-    categories = content.get("categories")
-    if not categories:
-        segments = [segment for row in content["annotations"] for segment in row["segments_info"]]
-        if not all("isthing" in segment for segment in segments):
-            return None
-        kinds = {int(segment["category_id"]): segment["isthing"] for segment in segments}
-        categories = [{"id": c, "name": f"class_{c:02d}", "isthing": is_thing} for c, is_thing in kinds.items()]
-    colors = class_colors(len(categories))
-    return tuple(
-        ClassInfo(
-            int(row["id"]), str(row["name"]), bool(row.get("isthing", 0)), _color(row.get("color", color.tolist()))
-        )
-        for row, color in zip(sorted(categories, key=lambda row: int(row["id"])), colors, strict=True)
-    )
-
-
-def _color(values: Any) -> tuple[int, int, int]:
-    red, green, blue = (int(value) for value in values)
-    return red, green, blue
+    return CocoPredictions(root, rows, tuple(folders), *told_classes(content, path), shared)
 
 
 def _step_files(folder: Path) -> dict[str, Path]:

@@ -201,6 +201,8 @@ def notes(evaluation: Evaluation) -> list[str]:
     if lost := missing_classes(evaluation):
         names = ", ".join(evaluation.mapping.class_names[c] for c in lost)
         found.append(f"no predicted class maps to {names}; these classes score 0")
+    if not evaluation.scores.confusion[:-1].any():
+        found.append("the truth has no labeled pixel here, so nothing can be scored")
     if evaluation.scores.predicted_void_px:
         pixels = f"{evaluation.scores.predicted_void_px:,}"
         found.append(f"{pixels} labeled pixels are predicted void; SQ counts void as a class with IoU 0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from videocups.evaluate.choose_mapping import AUTO, choose_mapping
+from videocups.evaluate.choose_mapping import AUTO, IDENTITY, choose_mapping, load_mapping
 from videocups.evaluate.class_mapping import ClassMapping
 from videocups.evaluate.counting import Job, SequenceCounts, counting_jobs, run_jobs, score_counts
 from videocups.evaluate.datasets import TableDataset, open_dataset
@@ -57,6 +57,8 @@ class Evaluation:
 def evaluate_predictions(request: Request) -> Evaluation:
     """Run the two passes. Missing frames, differing sizes and wrong layouts raise with a sentence."""
     dataset = _open(request)
+    if request.mapping not in (AUTO, IDENTITY):
+        load_mapping(request.mapping, dataset)  # a wrong file shall not cost a whole pass
     sequences = dataset.sequences()
     predictions = open_predictions(request.prediction, sequences, request.prediction_format)
     jobs = find_jobs(dataset, predictions, request.resize)

@@ -16,7 +16,7 @@ VOID_RAW = -1
 
 
 def read_png(path: Path, channels: int) -> NDArray[Any]:
-    """Read an 8- or 16-bit PNG unchanged: (H, W) for one channel, (H, W, C) in RGB(A) order for more."""
+    """Read a PNG unchanged: (H, W) of 8 or 16 bits for one channel, (H, W, C) of 8 bits, RGB(A), for more."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise FileNotFoundError(f"cannot read label image {path}; the file is missing or damaged")
@@ -28,6 +28,8 @@ def read_png(path: Path, channels: int) -> NDArray[Any]:
         )
     if channels == 1:
         return np.asarray(pixels)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{path} has {pixels.dtype} channels and this label format 8-bit ones; write it as 8-bit PNG")
     order = [2, 1, 0, 3][:channels]
     return np.asarray(pixels)[..., order]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 
 from videocups.evaluate.datasets import patterns
 from videocups.evaluate.datasets.codings import CODINGS, VOID_RAW, Maps, coco_maps, read_png
+from videocups.evaluate.datasets.panoptic_json import checked_rows, is_panoptic, read_json
 from videocups.evaluate.datasets.rle import decode_mask
 from videocups.evaluate.datasets.types import Frame, Sequence
 
@@ -87,11 +87,11 @@ class CocoPanopticReader:
         path = self.root / patterns.fill(self.layout["json"], {"split": self.split})
         if not path.is_file():
             return []
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "annotations" not in content:
-            raise ValueError(f"{path} is no panoptic JSON: it has no 'annotations'")
+        content = read_json(path)
+        if not is_panoptic(content):
+            raise ValueError(f"{path} is no panoptic JSON: it has no 'annotations' with 'segments_info'")
         by_sequence: dict[str, list[Frame]] = defaultdict(list)
-        for row in content["annotations"]:
+        for row in checked_rows(content, path):
             parts = {"split": self.split, "frame": str(row["image_id"]), **self._id_parts(str(row["image_id"]))}
             file = self._png(str(row["file_name"]))
             name = parts["frame"]
