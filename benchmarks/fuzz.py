@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
+import random
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from hypothesis import HealthCheck, Phase, given, settings
 from ros_bench import machine
+
+from videocups_core import camera, compressed, encodings
+from videocups_perception import conversions
 
 TARGETS = Path(__file__).resolve().parents[1] / "tests" / "fuzz" / "test_messages_fuzz.py"
 
@@ -68,10 +74,19 @@ def fuzz_drawn(name, strategy, check, inputs, outcomes) -> None:
     one()
 
 
+def functions_under_test() -> list[FunctionType]:
+    """Return what the messages go through; their modules are imported already, so each is instrumented by itself."""
+    modules = (camera, compressed, encodings, conversions)
+    return [
+        member
+        for module in modules
+        for member in vars(module).values()
+        if isinstance(member, FunctionType) and member.__module__ == module.__name__
+    ]
+
+
 def fuzz_guided(name, strategy, check, inputs, outcomes) -> None:
     """Let atheris steer hypothesis' choices towards new branches; it runs in a process of its own and leaves it."""
-    import os
-
     import atheris
 
     @settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -81,10 +96,14 @@ def fuzz_guided(name, strategy, check, inputs, outcomes) -> None:
 
     child = os.fork()
     if child == 0:
-        with atheris.instrument_imports():
-            import videocups_perception.conversions  # noqa: F401
-        atheris.Setup(["fuzz", f"-runs={inputs}", "-print_final_stats=0"], one.hypothesis.fuzz_one_input)
-        atheris.Fuzz()
+        for function in functions_under_test():
+            atheris.instrument_func(function)
+        with tempfile.TemporaryDirectory() as corpus:
+            for number in range(20):  # hypothesis needs some length to build a message from
+                (Path(corpus) / str(number)).write_bytes(random.Random(number).randbytes(2000))
+            flags = [f"-runs={inputs}", "-max_len=4096", "-len_control=0"]
+            atheris.Setup(["fuzz", *flags, corpus], one.hypothesis.fuzz_one_input)
+            atheris.Fuzz()
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if status != 0:

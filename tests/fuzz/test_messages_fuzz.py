@@ -140,7 +140,7 @@ def test_camera_infos(message):
     check_camera(message)
 
 
-@QUICK
+@settings(QUICK, max_examples=80)
 @given(st.lists(st.one_of(images(), camera_infos()), min_size=1, max_size=8), st.integers(0, 2**62))
 def test_the_books_of_gate_and_calibration_stay_right(messages, now_ns):
     keeper, gate = CalibrationKeeper(), FrameGate()

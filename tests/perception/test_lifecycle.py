@@ -130,7 +130,7 @@ def test_a_frame_in_hand_is_not_published_after_deactivation_and_blocks_no_one(m
     assert rig.on_node(rig.node.trigger_deactivate).name == "SUCCESS"
     assert time.monotonic() - start_s < 2.0
     assert rig.on_node(rig.node.trigger_activate).name == "FAILURE"  # the old frame still holds the engine
-    assert "still processes a frame" in rig.status("inference").message
+    rig.wait(lambda: any("still processes a frame" in status.message for _, status in rig.statuses("inference")))
     release.set()
     stream.engine.infer = infer
     rig.wait(lambda: rig.node.pipeline.worker.idle)
