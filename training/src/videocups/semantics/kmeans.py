@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +78,8 @@ class Clusters:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, atomically."""
-        tensors = {"centers": self.centers, "shift": self.shift, "scale": self.scale}
-        tensors["spread"] = np.array([self.spread], np.float32)
+        tensors: dict[str, NDArray[Any]] = {"centers": self.centers, "shift": self.shift, "scale": self.scale}
+        tensors["spread"] = np.array([self.spread])
         write_atomically(path, save(tensors, {"config": json.dumps(to_mapping(self.config))}))
 
 
