@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TypeAlias
 
+from videocups.bags.arguments import finite
+
 OK, FAILED, LOST = 0, 1, 3
 EXIT_HELP = "Exit status: 0 all well, 1 failed, 2 wrong usage, 3 done but some of the recording is damaged and lost."
 
@@ -63,8 +65,8 @@ def _add_cut(commands: Commands) -> None:
     command = commands.add_parser("cut", help="copy a time window or some topics, bytes untouched", epilog=EXIT_HELP)
     command.add_argument("bag", type=Path)
     command.add_argument("--out", type=Path, required=True, help="folder of the new bag")
-    command.add_argument("--start", type=float, metavar="S", help="seconds from the beginning, or since 1970")
-    command.add_argument("--end", type=float, metavar="S", help="same, exclusive")
+    command.add_argument("--start", type=finite, metavar="S", help="seconds from the beginning, or since 1970")
+    command.add_argument("--end", type=finite, metavar="S", help="same, exclusive")
     command.add_argument("--topics", nargs="+", metavar="T", help="topics to keep; default: all")
     command.add_argument("--storage", choices=("mcap", "db3"), default="mcap", help="default: %(default)s")
     command.set_defaults(run=_cut)

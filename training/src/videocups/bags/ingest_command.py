@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from videocups.bags.arguments import above_zero, count, finite, not_negative
 from videocups.bags.commands import EXIT_HELP
 from videocups.bags.image_source import BagImages, BagOptions
 from videocups.bags.reader import is_bag
@@ -26,11 +27,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="CLIPS", help="folder the clips go to")
     parser.add_argument("--name", default="", help="what clips are called, before _0000; default: source and camera")
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="KITTI, ROS camera_calibration, or plain K")
-    parser.add_argument("--baseline", type=float, metavar="M", help="of a stereo pair; default: from the calibration")
-    parser.add_argument("--start", type=float, metavar="S", help="seconds from the beginning (bags: or since 1970)")
-    parser.add_argument("--end", type=float, metavar="S", help="same, exclusive")
+    parser.add_argument(
+        "--baseline", type=above_zero, metavar="M", help="of a stereo pair; default: from the calibration"
+    )
+    parser.add_argument("--start", type=finite, metavar="S", help="seconds from the beginning (bags: or since 1970)")
+    parser.add_argument("--end", type=finite, metavar="S", help="same, exclusive")
     parser.add_argument("--overwrite", action="store_true", help="replace clips made with other options")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: the number of cores, at most 4")
+    parser.add_argument("--threads", type=count, default=0, metavar="N", help="default: the number of cores, at most 4")
     _add_bag_arguments(parser.add_argument_group("bags"))
     _add_folder_arguments(parser.add_argument_group("videos and folders of images"))
     _add_cut_arguments(parser.add_argument_group("clips"))
@@ -42,25 +45,25 @@ def _add_bag_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--camera-info-topic", metavar="T", help="default: found beside the image topic")
     group.add_argument("--stereo-topic", metavar="T", help="image topic of the right camera")
     group.add_argument("--stereo-camera-info-topic", metavar="T", help="default: found beside the stereo topic")
-    group.add_argument("--stereo-tolerance", type=float, default=0.005, metavar="S", help="default: %(default)s")
+    group.add_argument("--stereo-tolerance", type=not_negative, default=0.005, metavar="S", help="default: %(default)s")
     group.add_argument("--odometry-topic", metavar="T", help="Odometry or TwistStamped: the vehicle's speed")
     group.add_argument("--recorded-stamps", action="store_true", help="use recording times, not header stamps")
 
 
 def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--fps", type=float, help="frames per second, where there are no stamps")
+    group.add_argument("--fps", type=finite, help="frames per second, where there are no stamps")
     group.add_argument("--stamps", type=Path, metavar="FILE", help="a line per image: seconds, ns or KITTI dates")
     group.add_argument("--stereo-folder", type=Path, metavar="DIR", help="images of the right camera, same names")
 
 
 def _add_cut_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--clip-length", default="10s", metavar="N|Ns", help="frames, or seconds with s; default: 10s")
-    group.add_argument("--max-gap", type=float, metavar="S", help="a longer pause ends a clip; default: 0.5")
+    group.add_argument("--max-gap", type=finite, metavar="S", help="a longer pause ends a clip; default: 0.5")
     group.add_argument("--min-frames", type=int, default=1, metavar="N", help="drop shorter clips; default: 1")
-    group.add_argument("--rate", type=float, metavar="HZ", help="keep at most so many frames a second")
+    group.add_argument("--rate", type=finite, metavar="HZ", help="keep at most so many frames a second")
     group.add_argument(
         "--min-motion",
-        type=float,
+        type=finite,
         default=0.0,
         metavar="G",
         help="drop frames whose mean grey change is below G (0-255)",
@@ -76,6 +79,8 @@ def ingest_all(options: argparse.Namespace) -> tuple[list[IngestReport], list[st
     keep = StoreConfig(options.quality, options.png, options.undistort)
     if options.name and len(options.sources) > 1:
         raise SourceError("--name is for one source; ingest them one by one")
+    if options.name != Path(options.name).name or options.name == "..":
+        raise SourceError(f"--name is the first part of folder names, got {options.name!r}; leave out the path")
     reports: list[IngestReport] = []
     errors: list[str] = []
     for path in options.sources:
@@ -98,9 +103,9 @@ def cut_config(options: argparse.Namespace) -> CutConfig:
     """Return how to cut, as the arguments say."""
     length = options.clip_length.strip()
     try:
-        seconds = float(length[:-1]) if length.endswith("s") else None
+        seconds = finite(length[:-1]) if length.endswith("s") else None
         frames = None if seconds is not None else int(length)
-    except ValueError:
+    except (ValueError, argparse.ArgumentTypeError):
         raise SourceError(f"--clip-length must be frames (60) or seconds (10s), got {length!r}") from None
     return CutConfig(
         clip_frames=frames,

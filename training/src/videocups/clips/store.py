@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -61,7 +62,7 @@ class ClipStore:
 
     def clear_way(self, prefix: str, *, overwrite: bool) -> None:
         """Refuse, or with ``overwrite`` remove, clips called ``prefix_NNNN`` that were made differently."""
-        others = [path for path in sorted(self.root.glob(f"{prefix}_[0-9]*")) if not self.has(path.name)]
+        others = [path for path in sorted(self.root.glob(f"{glob.escape(prefix)}_[0-9]*")) if not self.has(path.name)]
         others = [path for path in others if path.name.removeprefix(f"{prefix}_").isdigit()]
         if others and not overwrite:
             raise ClipStoreError(
