@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videocups.cues.classical_config import PRESETS, ClassicalConfig
+from videocups.fusion.panoptic_clip import PanopticConfig
+from videocups.fusion.split import SplitConfig
 from videocups.fusion.tracking import TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig
 from videocups.pipeline.instance_stages import instance_stages
+from videocups.pipeline.panoptic_stage import panoptic_stage
 from videocups.pipeline.run import RunConfig
+from videocups.pipeline.semantic_stages import SemanticsConfig, semantic_stages
 from videocups.pipeline.stage import Stages
 from videocups_core.config import from_mapping, setting, to_mapping
 
@@ -26,10 +30,15 @@ class LabelConfig:
     cues: ClassicalConfig = field(default_factory=ClassicalConfig)
     instances: InstancesConfig = field(default_factory=InstancesConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    panoptic: PanopticConfig = field(default_factory=PanopticConfig)
 
     def stages(self) -> Stages:
         """Return all stages with these settings."""
-        return Stages(instance_stages(self.cues, self.instances, self.tracking))
+        instances = instance_stages(self.cues, self.instances, self.tracking)
+        semantics = semantic_stages(self.semantics, self.split)
+        return Stages((*instances, *semantics, panoptic_stage(self.panoptic)))
 
 
 def read_label_config(path: Path | None) -> LabelConfig:

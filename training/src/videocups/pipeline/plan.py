@@ -147,7 +147,7 @@ class Planner:
             present, absent = self._inputs(stage, needed, place, number)
             missing += absent
             reads += [read for read, _ in present if read[0] not in ("frames", "clip")]
-            if not present or (needed.need == "all" and absent):
+            if needed.need != "optional" and (not present or (needed.need == "all" and absent)):
                 return Item(stage.name, place, number, "", Verdict.LEFT_OUT, tuple(missing))
             for (name, folder, other), key in present:
                 where = "" if folder == place else folder.relative_to(self.workspace.root).as_posix()

@@ -21,13 +21,13 @@ class Input:
     """What an item reads.
 
     ``offsets``: of the frames (or pairs) an item per frame or pair needs, relative to its own number; pair t joins
-    frames t and t+1. Items per clip or data set read all there is. With ``need`` "any" one of them is enough: a clip's
-    ends and failed neighbours are simply not there.
+    frames t and t+1. Items per clip or data set read all there is. With ``need`` "any" one of them is enough, with
+    "optional" none is needed: a clip's ends and failed neighbours are simply not there.
     """
 
     kind: str
     offsets: tuple[int, ...] = (0,)
-    need: Literal["all", "any"] = "all"
+    need: Literal["all", "any", "optional"] = "all"
 
 
 @dataclass(frozen=True)
