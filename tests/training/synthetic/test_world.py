@@ -177,7 +177,7 @@ def test_nobody_drives_through_anybody() -> None:
     closest = np.inf
     for index in range(0, 100, 5):
         ways = stage._motion.way_at(index / 10)
-        spots = np.array([stage._on_route(number, ways[number])[:2] for number in cars])
+        spots = stage._on_routes(ways)[cars, :2]
         apart = np.linalg.norm(spots[:, None] - spots[None], axis=-1)
         np.fill_diagonal(apart, np.inf)
         closest = min(closest, float(apart.min()))

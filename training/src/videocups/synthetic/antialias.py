@@ -22,10 +22,6 @@ def soften(image: Floats, surface: NDArray[np.int32], edges: Array, inverse_dept
     """Return ``image`` (H, W, 3) with the edges (Q, 4, 3) of its polygons blended."""
     if not len(edges):
         return image
-    scale = np.hypot(edges[:, :, 0], edges[:, :, 1])
-    # A triangle's fourth edge is all zero and bounds nothing.
-    normal = np.where(scale[:, :, None] > 0, edges / np.maximum(scale, 1e-300)[:, :, None], [0.0, 0.0, 1e6])
-    forms = np.ascontiguousarray(normal.transpose(1, 2, 0), dtype=np.float32)
     height, width = surface.shape
     flat_surface, flat_depth, flat = surface.reshape(-1), inverse_depth.reshape(-1), image.reshape(-1, 3)
     green = np.ascontiguousarray(image[:, :, 1])
@@ -44,7 +40,7 @@ def soften(image: Floats, surface: NDArray[np.int32], edges: Array, inverse_dept
         drawn = owner >= BACKGROUND
         first, second, owner = first[drawn], second[drawn], owner[drawn] - BACKGROUND
         sign = np.where(second_inside[drawn], np.float32(-1.0), np.float32(1.0))
-        form = forms[:, :, owner]
+        form = _edge_distances(edges, owner)
         facing = form[:, 1 - axis] * sign < -0.35
         gap = flat[second] - flat[first]
         for here, toward, side in ((first, gap, sign), (second, -gap, -sign)):
@@ -58,6 +54,16 @@ def soften(image: Floats, surface: NDArray[np.int32], edges: Array, inverse_dept
     result = flat.copy()
     result[touched] += change[touched] / np.maximum(weight[touched], 1.0)[:, None]
     return result.reshape(height, width, 3)
+
+
+def _edge_distances(edges: Array, owner: NDArray[np.int32]) -> Floats:
+    """Return forms (4, 3, S) whose values are px to the edges of polygons ``owner`` (S,), positive inside."""
+    chosen, again = np.unique(owner, return_inverse=True)
+    picked = edges[chosen]
+    scale = np.hypot(picked[:, :, 0], picked[:, :, 1])[:, :, None]
+    # A triangle's fourth edge is all zero and bounds nothing.
+    distance = np.where(scale > 0, picked / np.maximum(scale, 1e-300), [0.0, 0.0, 1e6])
+    return np.ascontiguousarray(distance.transpose(1, 2, 0), dtype=np.float32)[:, :, again.reshape(-1)]
 
 
 def _nearer(

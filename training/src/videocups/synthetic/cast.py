@@ -118,11 +118,17 @@ def _farthest_pyramid(drawn: Floats) -> list[Floats]:
     while not grids or grid.size > 1:
         steps = _FINEST if not grids else 1
         for _ in range(steps):
-            grid = np.pad(grid, ((0, grid.shape[0] % 2), (0, grid.shape[1] % 2)), mode="edge")
-            grid = np.minimum(grid[:, ::2], grid[:, 1::2])
-            grid = np.minimum(grid[::2], grid[1::2])
+            grid = _halved(_halved(grid).T).T
         grids.append(grid)
     return grids
+
+
+def _halved(grid: Floats) -> Floats:
+    """Return the smaller of every two neighbouring columns; an odd last column stands alone."""
+    half = grid[:, ::2].copy()
+    pairs = grid.shape[1] // 2
+    np.minimum(half[:, :pairs], grid[:, 1::2], out=half[:, :pairs])
+    return half
 
 
 def _view_sides(camera: CameraModel) -> list[Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from videocups.synthetic.cast import polygons_of
 from videocups.synthetic.config import WorldConfig
 from videocups.synthetic.layout import HALF_STREET_M, KERB_M
 from videocups.synthetic.mesh import Array
@@ -19,6 +20,8 @@ from videocups.synthetic.traffic import Kind, Motion
 MOVING_MPS = 0.5
 CAMERA_FORWARD_M = 0.5
 _KEPT = 6
+_LAMP_OF = {GREEN: 2, AMBER: 1}
+"""Which lamp of a signal a state lights; the first is red."""
 
 
 class Stage:
@@ -38,6 +41,10 @@ class Stage:
         kinds[0] = -1  # the ego has no body in the scene
         self._kinds = kinds
         self._slots, self._scales = np.array(population.slots), np.array(population.scales)
+        routes = [agent.route for agent in population.agents]
+        self._route_length = np.array([len(route.points) for route in routes])
+        self._route_start = np.cumsum(self._route_length) - self._route_length
+        self._route_x_y_heading = np.concatenate([np.column_stack([r.points, r.heading_rad]) for r in routes])
         self._poses: dict[int, Array] = {}
 
     def ego_speed_mps(self, index: int) -> float:
@@ -48,7 +55,7 @@ class Stage:
         """Return the camera's pose (4, 4): camera x right, y down, z forward; world z up."""
         time_s = index / self._config.fps
         way = float(self._motion.way_at(time_s)[0])
-        x, y, heading = self._on_route(0, way)
+        x, y, heading = self._on_routes(np.array([way]), slice(0, 1))[0]
         pitch, heave, roll = self._bob(time_s, way)
         forward = np.array([np.cos(heading), np.sin(heading), 0.0])
         left = np.array([-forward[1], forward[0], 0.0])
@@ -73,14 +80,13 @@ class Stage:
         heave = rough * (0.012 * np.sin(way * 0.8 + 0.5) + 0.006 * np.sin(way * 2.1))
         return float(pitch), float(heave), float(rough * 0.0015 * np.sin(way * 0.7 + 2.0))
 
-    def _on_route(self, agent: int, way: float) -> tuple[float, float, float]:
-        route = self._people.agents[agent].route
-        position = min(max(way / STEP_M, 0.0), len(route.points) - 1.001)
-        low = int(position)
-        share = position - low
-        spot = route.points[low] * (1 - share) + route.points[low + 1] * share
-        heading = route.heading_rad[low] * (1 - share) + route.heading_rad[low + 1] * share
-        return float(spot[0]), float(spot[1]), float(heading)
+    def _on_routes(self, ways: Array, agents: slice = slice(None)) -> Array:
+        """Return x, y and heading (A, 3) of agents that have gone ``ways`` (A,) along their routes."""
+        position = np.clip(ways / STEP_M, 0.0, self._route_length[agents] - 1.001)
+        low = position.astype(np.int64)
+        share = (position - low)[:, None]
+        row = self._route_start[agents] + low
+        return np.asarray(self._route_x_y_heading[row] * (1 - share) + self._route_x_y_heading[row + 1] * share)
 
     def part_poses(self, index: int) -> Array:
         """Return part-to-world transforms (N, 3, 4)."""
@@ -93,7 +99,7 @@ class Stage:
     def _all_poses(self, index: int) -> Array:
         time_s = index / self._config.fps
         ways, speeds = self._motion.way_at(time_s), self._motion.speed_at(time_s)
-        bodies = np.array([self._body(number, way) for number, way in enumerate(ways)])
+        bodies = self._bodies(ways)
         slots = np.zeros((max(self._people.slot_count, 1), 3, 4))
         cars = np.flatnonzero(self._kinds == Kind.VEHICLE)
         slots[self._slots[cars]] = bodies[cars]
@@ -107,11 +113,17 @@ class Stage:
         poses[moving] = slots[self._scene.pose_slot[moving]]
         return poses
 
-    def _body(self, agent: int, way: float) -> Array:
-        x, y, heading = self._on_route(agent, float(way))
-        c, s = np.cos(heading), np.sin(heading)
-        level = self._floor(agent, float(way)) if self._kinds[agent] == Kind.WALKER else 0.0
-        return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, level]])
+    def _bodies(self, ways: Array) -> Array:
+        """Return the poses (A, 3, 4) of all agents on their routes."""
+        x, y, heading = self._on_routes(ways).T
+        bodies = np.tile(np.eye(4)[:3], (len(ways), 1, 1))
+        bodies[:, 0, 0] = bodies[:, 1, 1] = np.cos(heading)
+        bodies[:, 1, 0] = np.sin(heading)
+        bodies[:, 0, 1] = -bodies[:, 1, 0]
+        bodies[:, 0, 3], bodies[:, 1, 3] = x, y
+        for walker in np.flatnonzero(self._kinds == Kind.WALKER).tolist():
+            bodies[walker, 2, 3] = self._floor(walker, float(ways[walker]))
+        return bodies
 
     def _floor(self, agent: int, way: float) -> float:
         """Return the height of what a walker stands on: the sidewalk, stepping down to the street at a kerb."""
@@ -119,8 +131,9 @@ class Stage:
         for stop in self._people.agents[agent].route.stops:
             # The line to stop at is half a metre before the kerb.
             inside = way - stop.way_m - 0.5
-            off = np.clip(inside / 0.5, 0, 1) * np.clip((2 * HALF_STREET_M - inside) / 0.5, 0, 1)
-            ahead = min(ahead, KERB_M * (1.0 - float(off)))
+            entered = min(max(inside / 0.5, 0.0), 1.0)
+            left = min(max((2 * HALF_STREET_M - inside) / 0.5, 0.0), 1.0)
+            ahead = min(ahead, KERB_M * (1.0 - entered * left))
         return ahead
 
     def _hang(self, slots: Array, who: NDArray[np.int64], bodies: Array, joints: Array, parts: int) -> None:
@@ -147,13 +160,14 @@ class Stage:
     def colors(self, index: int) -> NDArray[np.float32]:
         """Return the albedo (P, 3) of all polygons with the signals' lamps as they are lit."""
         time_s = index / self._config.fps
+        shown = {  # the number of the lamp that is lit, by crossing and approach
+            (crossing, approach): _LAMP_OF.get(timing.lamp(approach, time_s), 0)
+            for crossing, timing in self._people.timings.items()
+            for approach in range(4)
+        }
+        seen = zip(self._signals.crossings, self._signals.approaches, strict=True)
+        lit = np.array([shown[lamp] for lamp in seen], dtype=np.int64) == self._signals.lamps
+        dark = np.asarray(self._signals.parts, dtype=np.int64)[~lit]
         color = self._scene.color.copy()
-        for part, crossing, approach, lamp in zip(
-            self._signals.parts, self._signals.crossings, self._signals.approaches, self._signals.lamps, strict=True
-        ):
-            state = self._people.timings[crossing].lamp(approach, time_s)
-            lit = {GREEN: 2, AMBER: 1}.get(state, 0) == lamp
-            if not lit:
-                first = self._scene.first[part]
-                color[first : first + self._scene.count[part]] *= LAMP_OFF
+        color[polygons_of(self._scene, dark)] *= LAMP_OFF
         return color
