@@ -160,7 +160,7 @@ class Rig:
         return {pair.key: pair.value for pair in self.status(what).values}
 
     def close(self) -> None:
-        self.node.stop_work()
+        self.on_node(self.node.stop_work)
         self._vehicle.close()
         self._observer.close()
 

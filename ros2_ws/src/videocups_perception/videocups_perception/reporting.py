@@ -38,7 +38,7 @@ class Reporter:
         """Publish if it is time or something changed."""
         now_s = time.monotonic()
         statuses = self.statuses(now_s)
-        drops = sum(sum(counts().dropped.values()) for _, counts in self.watched.values())
+        drops = sum(sum(counts().dropped.values()) for _, counts in list(self.watched.values()))
         if self._bulletin.is_due(statuses, drops, now_s):
             self.publish(statuses)
 
@@ -47,7 +47,7 @@ class Reporter:
         name = self._node.get_fully_qualified_name().lstrip("/")
         statuses = [
             health.status(f"{name}: {what}", counts(), self._node.count_publishers(health.topic), now_s)
-            for what, (health, counts) in self.watched.items()
+            for what, (health, counts) in list(self.watched.items())
         ]
         return [*statuses, self.inference.status(f"{name}: inference", self.facts(), now_s)]
 
