@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from videocups_core.labels import (
-    ClassMapping,
+    ClassNaming,
     check_classes,
     classes_from_json,
     classes_to_json,
@@ -78,7 +78,7 @@ def test_wrong_tables_are_named(content, words):
 
 
 def test_mapping_names_merges_and_voids():
-    mapping = ClassMapping((ROAD, SKY, CAR), {0: 0, 1: 0, 2: None, 3: 2})
+    mapping = ClassNaming((ROAD, SKY, CAR), {0: 0, 1: 0, 2: None, 3: 2})
     frame = check_frame(mapping.apply(FRAME))
     assert frame.class_map().tolist() == [[0, 0, 0, 0], [255, 255, 2, 2], [255, 255, 2, 255]]
     assert frame.track_map().tolist() == [[0, 0, 0, 0], [0, 0, 11, 11], [0, 0, 11, 0]]
@@ -91,7 +91,7 @@ def test_mapping_names_merges_and_voids():
 
 
 def test_mapping_between_things_and_stuff():
-    mapping = ClassMapping((ROAD, SKY, CAR), {0: 2, 3: 1, 4: 2})
+    mapping = ClassNaming((ROAD, SKY, CAR), {0: 2, 3: 1, 4: 2})
     frame = check_frame(mapping.apply(FRAME))
     crowd = frame.segment(int(frame.segment_ids[0, 0]))  # stuff called a car: nobody knows how many cars
     assert (crowd.class_id, crowd.is_thing, crowd.track_id, crowd.ignore) == (2, True, 0, True)
@@ -105,10 +105,10 @@ def test_mapping_weighs_scores_by_area():
 
     rows = tuple(replace(row, score=0.2 if row.class_id == 0 else 1.0) for row in FRAME.segments)
     big = replace(FRAME, segments=tuple(replace(row, area_px=3) if row.class_id == 0 else row for row in rows))
-    frame = ClassMapping((ROAD,), {0: 0, 1: 0}).apply(big)
+    frame = ClassNaming((ROAD,), {0: 0, 1: 0}).apply(big)
     assert frame.segments[0].score == pytest.approx((3 * 0.2 + 2 * 1.0) / 5)
 
 
 def test_mapping_to_an_unknown_class_is_refused():
     with pytest.raises(ValueError, match="pseudo-class 3 maps to class 9"):
-        ClassMapping((ROAD,), {3: 9})
+        ClassNaming((ROAD,), {3: 9})

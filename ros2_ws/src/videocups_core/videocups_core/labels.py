@@ -71,7 +71,7 @@ def _class_from_json(index: int, entry: Any) -> ClassInfo:
 
 
 @dataclass(frozen=True)
-class ClassMapping:
+class ClassNaming:
     """What each pseudo-class is called: pseudo class_id to named class_id, None for void.
 
     A pseudo-class that is not listed is void. Several pseudo-classes may share a named class.
