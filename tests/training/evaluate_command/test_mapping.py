@@ -40,6 +40,22 @@ def test_rename_and_export(file: Path) -> None:
     assert by_id[6].name == "road 2"  # names are unique on the vehicle
 
 
+def test_numbered_names_stay_unique(file: Path) -> None:
+    """Two roads become "road" and "road 2", unless another class has that name already."""
+    labels = file.with_name("labels.json")
+    assert main(["mapping", str(file), "--name", "3=road 2", "--labels", str(labels)]) == 0
+    names = [info.name for info in read_classes(labels)]
+    assert {"road", "road 2", "road 3"} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_names_with_brackets_are_shown_as_they_are(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mapping", str(file), "--name", "1=[/]", "--name", "4=[red]van"]) == 0
+    shown = capsys.readouterr().out
+    assert "[/]" in shown
+    assert "[red]van" in shown
+
+
 def test_set_and_unset(file: Path) -> None:
     assert main(["mapping", str(file), "--set", "1=pedestrian", "--unset", "4"]) == 0
     mapping = ClassMapping.load(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -72,11 +73,12 @@ def class_id(mapping: ClassMapping, text: str) -> int:
 def labels(mapping: ClassMapping) -> tuple[ClassInfo, ...]:
     """Return the pseudo-classes under their names, for the vehicle; equal names are numbered ("car", "car 2")."""
     colors = class_colors(mapping.num_pseudo).tolist()
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     rows = []
     for pseudo, (name, (red, green, blue)) in enumerate(zip(mapping.pseudo_names, colors, strict=True)):
-        seen[name] = seen.get(name, 0) + 1
-        unique = name if seen[name] == 1 else f"{name} {seen[name]}"
+        numbered = (f"{name} {number}" for number in count(2))
+        unique = next(text for text in chain([name], numbered) if text not in taken)
+        taken.add(unique)
         rows.append(ClassInfo(pseudo, unique, pseudo in mapping.pseudo_things, (red, green, blue)))
     return tuple(rows)
 
@@ -103,7 +105,7 @@ def print_mapping(mapping: ClassMapping, stream: IO[str] | None = None) -> None:
         kind = "thing" if pseudo in mapping.pseudo_things else "stuff"
         means = "void" if target == mapping.void else mapping.class_names[target]
         table.add_row(str(pseudo), kind, name, means, method, share(mapping, pseudo))
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, markup=False)  # a name may hold brackets
     console.print(table)
     if lost := [mapping.class_names[c] for c in mapping.unmatched_classes]:
         console.print(f"classes without a pseudo-class: {', '.join(lost)}")

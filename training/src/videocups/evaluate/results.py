@@ -165,10 +165,11 @@ def missing_classes(evaluation: Evaluation) -> list[int]:
 def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
     """Print the headline, the classes and what deserves a word."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(file=stream, highlight=False)
-    console.print(f"[bold]{evaluation.dataset.title}[/], {extent(evaluation)}")
+    console.print(f"[bold]{escape(evaluation.dataset.title)}[/], {extent(evaluation)}")
     for line in headline_lines(evaluation.scores.headline):
         console.print("  " + "   ".join(f"{label(score)} [bold]{percent(value)}[/]" for score, value in line))
     classes = Table(title="Classes", title_justify="left")
@@ -178,12 +179,12 @@ def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
         classes.add_column(column, justify="right")
     for row in evaluation.scores.per_class:
         numbers = map(percent, (row.iou, row.aq, row.pq, row.sq, row.rq))
-        classes.add_row(row.name, kind(evaluation, row.class_id), *numbers, f"{row.true_px:,}")
+        classes.add_row(escape(row.name), kind(evaluation, row.class_id), *numbers, f"{row.true_px:,}")
     console.print(classes)
     if lines := diagnostic_lines(evaluation):
         console.print("  " + "   ".join(f"{name} [bold]{value}[/]" for name, value in lines))
     for note in notes(evaluation):
-        console.print(f"[yellow]note:[/] {note}")
+        console.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def headline_lines(headline: dict[str, float]) -> list[list[tuple[str, float]]]:
