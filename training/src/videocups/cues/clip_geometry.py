@@ -76,7 +76,9 @@ def settle_pair(
     """Correct a pair that has no ground or an odd direction by what is usual around it, where that explains the flow."""
     if pair.motion.kind == "standing" or habit.normal is None or habit.axis is None:
         return pair
-    odd = pair.motion.kind == "moving" and float(pair.motion.direction @ habit.axis) < np.cos(np.radians(ego.max_odd_deg))
+    odd = pair.motion.kind == "moving" and float(pair.motion.direction @ habit.axis) < np.cos(
+        np.radians(ego.max_odd_deg)
+    )
     if pair.ground is not None and not odd:
         return pair
     usual = along_axis(habit.axis, flow, camera, ego, ignore)

@@ -33,7 +33,13 @@ class DepthConfig:
     # windows of the smoothing, from what was measured to the far neighbourhood
     windows_px: tuple[int, ...] = setting((3, 9, 27, 81, 243), "windows from near to far", minimum=1)
     # a window is used when the measurements in it determine its mean up to this relative error
-    wanted_error: float = setting(0.08, "relative error at which a window is small enough", minimum=0.001)
+    wanted_error: float = setting(0.12, "relative error at which a window is small enough", minimum=0.001)
+    # errors of the ego-motion do not average out: no window counts for more measurements than this
+    max_independent: float = setting(30.0, "no window counts for more independent measurements", minimum=1.0)
+    # a creeping vehicle (its camera's height is more translations than this) measures nothing and keeps what it had
+    max_camera_height: float = setting(
+        8.0, "pairs with a smaller step (camera height in steps) measure nothing", minimum=1.0
+    )
     # metres, where the recording knows neither; 0 scales to ``typical_m`` instead
     camera_height_m: float = setting(0.0, "height of the camera over the ground in metres, 0: unknown", minimum=0.0)
     # median depth of a clip whose scale nothing tells
@@ -72,15 +78,18 @@ def dense_inverse_depth(
     ``prior`` (H, W): what is usual at this place of the image; the last resort.
     """
     least = np.maximum(ground, 1 / config.max_heights)
-    value = np.clip(measured.inverse_depth, least, 1 / config.min_heights)
-    weight = np.where(measured.inverse_depth > -2 / np.sqrt(measured.weight + 1e-12), measured.weight, 0)
-    carried = (weight * value).astype(np.float32)
+    error = 1 / np.sqrt(measured.weight + 1e-12)
+    # errors are symmetric: clipping before the mean would pull far things nearer
+    weight = np.where(measured.inverse_depth > -3 * error, measured.weight, 0)
+    # what is averaged is the parallax beyond the ground's: the near road must not lend its nearness to the far one
+    carried = (weight * (np.minimum(measured.inverse_depth, 1 / config.min_heights) - ground)).astype(np.float32)
     filled = np.array(least if prior is None else np.maximum(prior, least), np.float32)
     for window in reversed(config.windows_px):
         size = (window, window)
         total = cv2.blur(weight.astype(np.float32), size)
-        mean = cv2.blur(carried, size) / np.maximum(total, 1e-12)
-        independent = max(1.0, window * window / 25)  # neighbouring flow vectors share their errors
+        mean = cv2.blur(carried, size) / np.maximum(total, 1e-12) + ground
+        # neighbouring flow vectors share their errors, and a share of all of them comes from the ego-motion
+        independent = min(max(1.0, window * window / 25), config.max_independent)
         precise = np.square(config.wanted_error * np.maximum(mean, least)) * total * independent > 1
         filled = np.where(precise, np.maximum(mean, least), filled).astype(np.float32)
     return np.clip(filled, 1 / config.max_heights, 1 / config.min_heights)

@@ -132,9 +132,7 @@ def _settled(
     *,
     turn_only: bool = False,
 ) -> EgoMotion:
-    rotation, direction = _refine(
-        rotation, direction, first, second, focal, config.robust_px, turn_only=turn_only
-    )
+    rotation, direction = _refine(rotation, direction, first, second, focal, config.robust_px, turn_only=turn_only)
     error = np.abs(sampson_px(rotation, direction, first, second, focal))
     return EgoMotion(rotation, direction, "moving", float((error < 2 * config.ransac_px).mean()))
 

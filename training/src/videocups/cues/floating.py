@@ -40,9 +40,7 @@ class FloatingConfig:
     # relative spread of depth within an object
     max_spread: float = setting(0.25, "relative spread of inverse depth within an object", minimum=0.0)
     # below an object's lower edge lies ground, at this share of its columns
-    min_contact: float = setting(
-        0.4, "share of the lower edge that has ground below it", minimum=0.0, maximum=1.0
-    )
+    min_contact: float = setting(0.4, "share of the lower edge that has ground below it", minimum=0.0, maximum=1.0)
     # expected relative error of the ground, expected error of flow
     ground_noise: float = setting(0.06, "expected relative error of the ground's inverse depth", minimum=0.001)
     flow_noise_px: float = setting(0.35, "expected error of flow", minimum=0.01)

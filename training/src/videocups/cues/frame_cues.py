@@ -15,7 +15,14 @@ from videocups.cues.depth import Measured, dense_inverse_depth, fuse, ground_in_
 from videocups.cues.flow import FloatMap
 from videocups.cues.floating import floating_surprise
 from videocups.cues.frame_pair import FramePair, View
-from videocups.cues.motion import agree_on_floating, combine_neighbours, motion_probability, raise_floating, smooth
+from videocups.cues.motion import (
+    agree_on_floating,
+    combine_neighbours,
+    hint,
+    motion_probability,
+    raise_floating,
+    smooth,
+)
 from videocups.cues.photometric import appearance
 from videocups.cues.static_world import StaticTest, static_surprise
 from videocups_core.types import CameraModel
@@ -113,6 +120,7 @@ def _surprise(
         ]
         if len(floating) == len(views):
             surprise = raise_floating(surprise, agree_on_floating(floating), config.motion)
+    surprise = np.maximum(surprise, hint([test.raw_surprise for test in tests], [view.visible for view in views]))
     return np.where(hood, 0, surprise).astype(np.float32)
 
 
@@ -127,12 +135,14 @@ def _depth(
     measured = [
         measure(test.parallax, view.ground, view.visible & ~(test.raw_surprise > 1.7), config.depth)
         for view, test in zip(views, tests, strict=True)
-        if test.parallax is not None and view.ground is not None
+        if test.parallax is not None
+        and view.ground is not None
+        and (held is None or view.ground.camera_height < config.depth.max_camera_height)
     ]
     if measured:
-        inverse = dense_inverse_depth(fuse(measured), ground, config.depth)
+        inverse = dense_inverse_depth(fuse(measured), ground, config.depth, held)
         return inverse, inverse
-    if held is not None and all(view.motion.kind == "standing" for view in views):
+    if held is not None:  # the camera stands or creeps
         return held, held
     return dense_inverse_depth(_nothing(ground), ground, config.depth, held), held
 

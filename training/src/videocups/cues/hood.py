@@ -24,7 +24,9 @@ class HoodConfig:
     # ... where the ground would show at least this much
     expected_px: float = setting(3.0, "pairs whose ground moves less than this tell nothing", minimum=0.0)
     # in this share of the pairs that tell anything
-    min_share: float = setting(0.8, "share of the telling pairs in which a hood pixel is still", minimum=0.0, maximum=1.0)
+    min_share: float = setting(
+        0.8, "share of the telling pairs in which a hood pixel is still", minimum=0.0, maximum=1.0
+    )
     # fewer telling pairs find no hood
     min_pairs: int = setting(5, "fewer telling pairs than this find no hood", minimum=1)
     # a hood is at most this share of the image's height

@@ -30,6 +30,21 @@ def combine_neighbours(surprises: Sequence[FloatMap]) -> FloatMap:
     return np.where(np.isfinite(least), least, 0).astype(np.float32)
 
 
+def hint(raw_surprises: Sequence[FloatMap], visible: Sequence[NDArray[np.bool_]]) -> FloatMap:
+    """Return (H, W) below the threshold of motion: what unchecked flow suggests, spread to pixels nobody shows.
+
+    It never makes a pixel move; it ranks pixels for whoever uses another threshold.
+    """
+    shown = np.sum(visible, axis=0).astype(np.float32)
+    total = np.sum(
+        [np.where(seen, np.minimum(raw, 6), 0) for raw, seen in zip(raw_surprises, visible, strict=True)], axis=0
+    )
+    spread_px = 0.008 * shown.shape[1]
+    near = cv2.GaussianBlur(total.astype(np.float32), (0, 0), spread_px)
+    mean = near / np.maximum(cv2.GaussianBlur(shown, (0, 0), spread_px), 1e-3)
+    return np.asarray(1.6 * (1 - np.exp(-mean / 3)), np.float32)
+
+
 def agree_on_floating(surprises: Sequence[FloatMap]) -> FloatMap:
     """Return (H, W) >= 0: floating or sinking as far as all neighbours agree on."""
     stack = np.stack(surprises)
@@ -50,8 +65,3 @@ def smooth(surprise: FloatMap, window_px: int) -> FloatMap:
 def raise_floating(surprise: FloatMap, floating: FloatMap, config: MotionConfig) -> FloatMap:
     """Return the larger of both surprises."""
     return np.maximum(surprise, np.clip(floating - config.floating_from, 0, 20))
-
-
-def clear(surprise: FloatMap, mask: NDArray[np.bool_]) -> FloatMap:
-    """Return the surprise without the pixels of ``mask``, such as the hood."""
-    return np.where(mask, 0, surprise).astype(np.float32)

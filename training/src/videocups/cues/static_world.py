@@ -114,9 +114,7 @@ def _doubt(
 
 
 def _seen(surprise: FloatMap, doubt: FloatMap, view: View) -> FloatMap:
-    """Weigh surprise with doubt; a trace of it stays, below any threshold, for whoever ranks pixels."""
-    weighted = np.maximum(surprise * doubt, np.minimum(0.15 * surprise, 1.2))
-    return np.where(view.visible, weighted, np.nan).astype(np.float32)
+    return np.where(view.visible, surprise * doubt, np.nan).astype(np.float32)
 
 
 def fill_inverse_depth(

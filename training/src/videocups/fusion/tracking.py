@@ -52,13 +52,34 @@ def track_instances(
         raise ValueError(f"{len(instances)} frames need {len(instances) - 1} flows between them, got {len(flows)}")
     if not instances:
         return []
-    tracks = [instances[0].astype(np.int32)]
-    next_id = int(tracks[0].max(initial=0)) + 1
-    for t in range(1, len(instances)):
-        ahead = (instances[t + 1], flows[t]) if config.resurrect and t + 1 < len(instances) else None
-        current, next_id = advance(tracks[-1], instances[t], flows[t - 1], ahead, next_id, config)
-        tracks.append(current)
+    tracker = Tracker(config)
+    tracks = []
+    for t, labels in enumerate(instances):
+        ahead = (instances[t + 1], flows[t]) if t + 1 < len(instances) else None
+        tracks.append(tracker.advance(labels, ahead))
     return drop_short_tracks(tracks, config.min_frames)
+
+
+class Tracker:
+    """Tracks a clip frame by frame with two frames in memory; ids are unique over all frames it has seen."""
+
+    def __init__(self, config: TrackingConfig | None = None) -> None:
+        self.config = config or TrackingConfig()
+        self._previous: LabelMap | None = None
+        self._flow: FlowPair | None = None
+        self._next_id = 1
+
+    def advance(self, instances: LabelMap, ahead: tuple[LabelMap, FlowPair] | None) -> LabelMap:
+        """Return the track ids of frame t; ``ahead``: the instances of t+1 and the flow from t to it."""
+        if self._previous is None or self._flow is None:
+            current = instances.astype(np.int32)
+            self._next_id = int(current.max(initial=0)) + 1
+        else:
+            look = ahead if self.config.resurrect else None
+            current, self._next_id = advance(self._previous, instances, self._flow, look, self._next_id, self.config)
+        self._previous = current
+        self._flow = None if ahead is None else ahead[1]
+        return current
 
 
 def advance(
@@ -73,13 +94,14 @@ def advance(
     counted = flow.visible_forward if config.ignore_occluded else np.ones(previous.shape, dtype=bool)
     matches = match_labels(previous, warp_labels(instances, flow.forward_px), counted, config.min_iou)
     track_of = {instance: track for track, instance in matches.items()}
-    current = np.zeros_like(previous)
-    for instance in np.unique(instances[instances > 0]).tolist():
+    new_label = np.zeros(int(instances.max(initial=0)) + 1, dtype=np.int32)
+    for instance in present(instances[instances > 0]).tolist():
         if instance not in track_of:
             track_of[instance] = next_id
             next_id += 1
-        current[instances == instance] = track_of[instance]
-    lost = set(np.unique(previous[previous > 0]).tolist()) - set(matches)
+        new_label[instance] = track_of[instance]
+    current = new_label[instances]
+    lost = set(present(previous[previous > 0]).tolist()) - set(matches)
     if ahead is not None and lost:
         resurrect(current, np.where(np.isin(previous, list(lost)), previous, 0), flow, ahead, counted, config)
     return current, next_id
@@ -108,10 +130,7 @@ def resurrect(
 
 def match_labels(first: LabelMap, second: LabelMap, counted: NDArray[np.bool_], min_iou: float) -> dict[int, int]:
     """Pair labels of two maps of one frame one to one for the largest sum of IoU, only pairs with IoU > ``min_iou``."""
-    ids_first, row = np.unique(np.where(counted, first, 0), return_inverse=True)
-    ids_second, column = np.unique(np.where(counted, second, 0), return_inverse=True)
-    shape = (ids_first.size, ids_second.size)
-    overlap = np.bincount(row.ravel() * shape[1] + column.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    ids_first, ids_second, overlap = overlaps(np.where(counted, first, 0), np.where(counted, second, 0))
     union = overlap.sum(axis=1, keepdims=True) + overlap.sum(axis=0, keepdims=True) - overlap
     iou = overlap / np.maximum(union, 1)
     iou[ids_first == 0] = 0
@@ -121,12 +140,28 @@ def match_labels(first: LabelMap, second: LabelMap, counted: NDArray[np.bool_], 
     return {int(ids_first[i]): int(ids_second[j]) for i, j in pairs if iou[i, j] > 0}
 
 
+def overlaps(first: LabelMap, second: LabelMap) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the labels of two maps, ascending, and how many pixels each pair shares (n, m); 0 counts as a label."""
+    ids_first, ids_second = present(first), present(second)
+    row = np.zeros(int(ids_first[-1]) + 1, np.int64)
+    column = np.zeros(int(ids_second[-1]) + 1, np.int64)
+    row[ids_first], column[ids_second] = np.arange(ids_first.size), np.arange(ids_second.size)
+    shape = (ids_first.size, ids_second.size)
+    shared = np.bincount((row[first] * shape[1] + column[second]).ravel(), minlength=shape[0] * shape[1])
+    return ids_first, ids_second, shared.reshape(shape)
+
+
+def present(labels: LabelMap) -> NDArray[np.int64]:
+    """Return the labels of a map in ascending order; counting is faster than sorting pixels."""
+    return np.flatnonzero(np.bincount(labels.ravel()))
+
+
 def drop_short_tracks(tracks: Sequence[LabelMap], min_frames: int) -> list[LabelMap]:
     """Remove tracks seen in fewer than ``min_frames`` frames and number the rest 1..N in order of birth."""
     highest = max((int(frame.max(initial=0)) for frame in tracks), default=0)
     frames_seen = np.zeros(highest + 1, dtype=np.int64)
     for frame in tracks:
-        frames_seen[np.unique(frame)] += 1
+        frames_seen[present(frame)] += 1
     keep = frames_seen >= min_frames
     keep[0] = False
     new_id = np.where(keep, np.cumsum(keep), 0).astype(np.int32)

@@ -26,15 +26,17 @@ class CompletionConfig:
 
     enabled: bool = setting(True, "complete objects upward and sideways")
     # flow may differ from the object's by this much, plus this share of its length
-    tolerance_px: float = setting(0.3, "flow may differ from the object's by this", minimum=0.0)
-    tolerance_share: float = setting(0.04, "... plus this share of its length", minimum=0.0)
+    tolerance_px: float = setting(0.5, "flow may differ from the object's by this", minimum=0.0)
+    tolerance_share: float = setting(0.06, "... plus this share of its length", minimum=0.0)
     # objects are at most this high and wide, in camera heights, where the ground is known ...
     max_height: float = setting(2.2, "objects are at most this high, in camera heights", minimum=0.1)
     # ... and never grow beyond this multiple of the sure part's own size
     max_growth: float = setting(2.5, "objects grow up to this multiple of the sure part's height", minimum=0.0)
     sideways: float = setting(0.15, "objects grow sideways by this share of their width", minimum=0.0)
     # a growth that fills more than this share of the limit's upper edge is background that moves alike
-    max_leak: float = setting(0.4, "growth filling this share of the upper limit is background", minimum=0.0, maximum=1.0)
+    max_leak: float = setting(
+        0.4, "growth filling this share of the upper limit is background", minimum=0.0, maximum=1.0
+    )
 
 
 def complete_regions(
@@ -67,7 +69,11 @@ def complete_regions(
 
 
 def _limit(
-    box: tuple[slice, slice], ground_slope: FloatMap | None, focal_px: float, shape: tuple[int, int], config: CompletionConfig
+    box: tuple[slice, slice],
+    ground_slope: FloatMap | None,
+    focal_px: float,
+    shape: tuple[int, int],
+    config: CompletionConfig,
 ) -> tuple[slice, slice]:
     height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
     top = box[0].stop - height * (1 + config.max_growth)

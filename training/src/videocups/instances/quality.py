@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from videocups.fusion.tracking import overlaps
+
 LabelMap = NDArray[np.int32]
 AREAS_PX = (150, 600)
 """objects above these areas are counted apart: at 512×256 about a car at 60 m and at 30 m."""
@@ -55,10 +57,7 @@ class MaskQuality:
 
 def iou_matrix(first: LabelMap, second: LabelMap) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return IoU (n, m) of all labels > 0 of two maps in ascending order, and the areas of both."""
-    first_ids, row = np.unique(first, return_inverse=True)
-    second_ids, column = np.unique(second, return_inverse=True)
-    shape = (first_ids.size, second_ids.size)
-    shared = np.bincount(row.ravel() * shape[1] + column.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    first_ids, second_ids, shared = overlaps(first, second)
     first_area, second_area = shared.sum(axis=1), shared.sum(axis=0)
     iou = shared / (first_area[:, None] + second_area[None] - shared)
     rows, columns = first_ids > 0, second_ids > 0
@@ -77,9 +76,10 @@ def track_quality(predicted: Sequence[LabelMap], truth: Sequence[LabelMap]) -> t
     """
     shared: dict[tuple[int, int], int] = {}
     for found, true in zip(predicted, truth, strict=True):
-        pairs, pixels = np.unique(np.stack([true.ravel(), found.ravel()]), axis=1, return_counts=True)
-        for (true_id, found_id), count in zip(pairs.T.tolist(), pixels.tolist(), strict=True):
-            shared[true_id, found_id] = shared.get((true_id, found_id), 0) + count
+        true_ids, found_ids, pixels = overlaps(true, found)
+        for row, column in zip(*np.nonzero(pixels), strict=True):
+            key = int(true_ids[row]), int(found_ids[column])
+            shared[key] = shared.get(key, 0) + int(pixels[row, column])
     true_px: dict[int, int] = {}
     found_px: dict[int, int] = {}
     for (true_id, found_id), count in shared.items():
