@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "film": ("videocups.clips.film:film", "draw clips with their labels as a video"),
     "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
     "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, known answers"),
+    "weights": ("videocups.semantics.commands:weights", "list, fetch and verify self-supervised weights"),
     "mapping": ("videocups.evaluate.commands:mapping", "show and edit the pseudo-class to class matching"),
 }
 
