@@ -147,7 +147,8 @@ def polygons_of(scene: Scene, parts: Ints) -> Ints:
 def place(scene: Scene, polygon: Ints, transform: Array) -> Array:
     """Return the corners (3, 4, Q) of polygons moved by the transforms (N, 3, 4) of their parts."""
     x, y, z = scene.corners[:, :, polygon]
-    rows = transform[scene.part[polygon]].transpose(1, 2, 0)
+    # Gathered row by row, the parts' table stays in the cache and the result lies as it is read.
+    rows = np.ascontiguousarray(transform.transpose(1, 2, 0))[:, :, scene.part[polygon]]
     return np.stack([row[0] * x + row[1] * y + row[2] * z + row[3] for row in rows])
 
 

@@ -30,10 +30,12 @@ class Noise:
         level = np.clip(np.log2(np.maximum(footprint, 1.0)), 0, LEVELS - 1.001).astype(np.float32)
         floor = np.floor(level)
         fine, blend = floor.astype(np.int32), level - floor
-        first = self._bilinear(u, v, fine)
-        if not level.any():
-            return first
-        return np.asarray(first + blend * (self._bilinear(u, v, fine + 1) - first))
+        value = self._bilinear(u, v, fine)
+        blurred = np.flatnonzero(level)
+        if len(blurred):
+            coarse = self._bilinear(u[blurred], v[blurred], fine[blurred] + 1)
+            value[blurred] += blend[blurred] * (coarse - value[blurred])
+        return value
 
     def _bilinear(self, u: Floats, v: Floats, level: NDArray[np.int32]) -> Floats:
         scale = _SCALES[level]
