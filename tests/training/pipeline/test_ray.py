@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from tests.training.pipeline.artefacts import artefacts
 from tests.training.pipeline.conftest import ClipMaker
 from tests.training.pipeline.toy_stages import ToyConfig, toy_stages
+
 from videocups.pipeline import ray_executor
 from videocups.pipeline.manifest import read_rows
 from videocups.pipeline.run import RunConfig, run_stages

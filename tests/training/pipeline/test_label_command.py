@@ -1,0 +1,190 @@
+"""The commands from clips to panoptic labels, on a rendered street."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.training.pipeline.artefacts import artefacts
+
+from videocups.cli import main
+from videocups.pipeline.commands import label_parser
+from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
+from videocups.synthetic import World, WorldConfig
+from videocups.synthetic.storage import write_clip
+from videocups_core.clip import read_clip_info, write_clip_info
+from videocups_core.config import ConfigError
+from videocups_core.panoptic.storage import PanopticClip
+
+ROOT = Path(__file__).parents[3]
+FRAMES = 21
+SETTINGS = """
+preset: fast
+instances: {cleaning: {min_area_px: 20}}
+semantics:
+  kmeans: {classes: 6, steps: 20, restarts: 1}
+  inference: {crf: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose frame 10 cannot be decoded."""
+    folder = tmp_path_factory.mktemp("street")
+    (folder / "label.yaml").write_text(SETTINGS)
+    clip = write_clip(World(WorldConfig(seed=3, num_frames=FRAMES, height=64, width=128)), folder / "clips" / "a")
+    (clip / "frames" / "000010.jpg").write_bytes(b"damaged on the way")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(street: Path) -> Path:
+    """The same, labelled beside the recording. Two pairs of 20 fail, which is more than the default bears."""
+    config = street / "bearing.yaml"
+    config.write_text(SETTINGS + "run: {max_failed_share: 0.1}\n")
+    arguments = ["--config", str(config), "--executor", "inline", "--out", str(street / "labels")]
+    assert main(["label", str(street / "clips"), *arguments]) == 0
+    return street / "labels"
+
+
+def test_labels_are_a_panoptic_clip_with_every_frame(labelled: Path) -> None:
+    labels = PanopticClip(labelled / "a")
+    assert labels.complete
+    assert labels.stamps_ns == read_clip_info(labelled / "a").stamps_ns
+    assert [info.class_id for info in labels.classes] == list(range(6))
+    for frame in labels:
+        assert frame.segment_ids.shape == (64, 128)
+        assert frame.segment_ids.all()  # no void: what is not known is ignored
+
+
+def test_an_unreadable_frame_is_ignored_as_a_whole_and_listed(labelled: Path) -> None:
+    left_out = json.loads((labelled / "a" / "left_out.json").read_text())
+    assert left_out == {"without_classes": [10], "without_tracks": [10]}
+    labels = PanopticClip(labelled / "a")
+    assert all(segment.ignore for segment in labels.segments(10))
+    assert not all(segment.ignore for segment in labels.segments(9))
+    assert not (labelled / "a" / "semantics" / "000010.png").exists()
+
+
+def test_things_are_tracks_of_thing_classes(labelled: Path) -> None:
+    things = {info.class_id for info in PanopticClip(labelled / "a").classes if info.is_thing}
+    split = json.loads((labelled / "data_set" / "thing_stuff.json").read_text())
+    assert things == {row["class_id"] for row in split["classes"] if row["ratio"] > split["threshold"]}
+    ratios = [row["ratio"] for row in split["classes"]]
+    assert ratios == sorted(ratios, reverse=True)
+    class_of = json.loads((labelled / "a" / "class_counts.json").read_text())["class_of_track"]
+    for frame in PanopticClip(labelled / "a"):
+        for segment in frame.segments:
+            if segment.track_id:
+                assert class_of[str(segment.track_id)] == segment.class_id
+
+
+def test_labels_can_be_evaluated(street: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--prediction", str(labelled), "--truth", str(street / "clips"), "--dataset", "rendered"]
+    assert main(["evaluate", *arguments, "--workers", "1"]) == 0
+    text = capsys.readouterr().out
+    stq = re.search(r"STQ (\d+\.\d)", text)
+    assert stq is not None
+    assert "road" in text
+
+
+def test_five_percent_stop_the_command_with_a_sentence(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(street / "label.yaml"), "--executor", "inline", "--out", str(tmp_path)]
+    assert main(["label", str(street / "clips"), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "failed on 2 of 20 items, more than 5%" in error
+    assert "cannot read image" in error
+
+
+def test_status_tells_counts_reasons_and_disk_use(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(labelled)]) == 0
+    text = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:] if line[0].islower()}
+    assert rows["flow"][:4] == ["20", "18", "0", "2"]
+    assert rows["semantics"][:4] == ["21", "20", "1", "0"]
+    assert re.search(r"failed +survey: a 000009: FileNotFoundError: cannot read image", text)
+    stored = sum(path.stat().st_size for path in (labelled / "a" / "flow").iterdir())
+    stored += sum(path.stat().st_size for path in (labelled / "a" / "ego").iterdir())
+    assert float(rows["flow"][5]) == pytest.approx(stored / 1e6, abs=0.06)
+
+
+def test_clean_keeps_frames_and_final_labels(
+    labelled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = artefacts(labelled)
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115 - nobody who could answer
+    assert main(["clean", str(labelled)]) == 1
+    assert "give --yes" in capsys.readouterr().err
+    assert artefacts(labelled) == before
+    assert main(["clean", str(labelled), "--yes"]) == 0
+    kinds = {Path(name).parts[1] if name.startswith("a/") else name for name in artefacts(labelled)}
+    final = {"panoptic", "tracks", "track_table.json", "left_out.json"}
+    assert kinds == {*final, "data_set/clusters.npz", "data_set/thing_stuff.json"}
+    assert len(list((labelled / "a" / "frames").iterdir())) == FRAMES
+    config = str(labelled.parent / "bearing.yaml")
+    assert main(["label", str(labelled), "--config", config, "--executor", "inline"]) == 0
+    assert "0 items made" in capsys.readouterr().out
+    changed = labelled.parent / "changed.yaml"
+    changed.write_text(Path(config).read_text() + "tracking: {min_iou: 0.6}\n")
+    assert main(["label", str(labelled), "--config", str(changed), "--executor", "inline", "--stage", "tracks"]) == 0
+    assert main(["label", str(labelled), "--config", config, "--executor", "inline"]) == 0
+    assert {name: value for name, value in artefacts(labelled).items() if name in before} == {
+        name: before[name] for name in artefacts(labelled)
+    }
+
+
+def test_clips_without_intrinsics_are_refused(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    info = read_clip_info(street / "clips" / "a")
+    write_clip_info(tmp_path / "b", replace(info, camera=None))
+    assert main(["label", str(tmp_path)]) == 1
+    assert "has no camera intrinsics; ingest it again with a calibration" in capsys.readouterr().err
+
+
+def test_settings_are_checked_and_presets_overridden() -> None:
+    fast = label_config({"preset": "fast", "cues": {"compensate": False}}, "test")
+    assert fast.cues.flow.upscale == 1.0
+    assert not fast.cues.compensate
+    assert label_config({}, "test") == LabelConfig()
+    with pytest.raises(ConfigError, match="did you mean 'tracking'"):
+        label_config({"traking": {}}, "test")
+    with pytest.raises(ConfigError, match=r"label\.yaml: cues\.flow\.upscale must be >= 0\.25"):
+        label_config({"cues": {"flow": {"upscale": 0}}}, "label.yaml")
+
+
+def test_the_file_in_the_repository_is_valid() -> None:
+    assert read_label_config(ROOT / "training" / "configs" / "label.yaml") == LabelConfig()
+
+
+def test_commands_of_the_page_parse() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text()
+    commands = re.findall(r"^videocups label (.+?)(?: +#.*)?$", page, flags=re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        label_parser().parse_args(command.split())
+
+
+def test_help_needs_no_heavy_imports() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from videocups.cli import main\ntry: main(['label', '--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_ids_and_classes_keep_their_kind(tmp_path: Path) -> None:
+    from videocups.pipeline.formats import decode, encode
+
+    for values in (np.array([[0, 255]], np.uint8), np.array([[0, 65535]], np.int32)):
+        path = tmp_path / "map.png"
+        path.write_bytes(encode(values, ".png"))
+        assert decode(path).dtype == values.dtype
+        np.testing.assert_array_equal(decode(path), values)
+    with pytest.raises(ValueError, match=r"0\.\.65535"):
+        encode(np.array([[70_000]]), ".png")
