@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -88,6 +91,36 @@ def test_rle_of_a_uniform_frame_is_four_bytes_a_row():
     assert len(ids_to_rle(np.full((480, 640), 9, np.uint16))) == 24 + 4 * 480
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_ids_that_a_decoder_would_stretch_are_refused(bits):
+    """OpenCV reads the ids 0, 1, 2, … of a 4-bit PNG as 0, 17, 34, …"""
+    header = struct.pack(">IIBBBBB", 2, 1, bits, 0, 0, 0, 0)
+    row = bytes([0, (1 << (8 - bits)) | (1 << (8 - 2 * bits))])
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    with pytest.raises(CodecError, match=f"{bits} bits a channel"):
+        png_to_ids(png)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint64])
+def test_maps_may_have_any_integer_type(dtype):
+    """Small types hold neither the masks nor the divisor of a layout."""
+    class_map, small = np.full((2, 3), 7, np.uint8), np.full((2, 3), 100, dtype)
+    np.testing.assert_array_equal(png_to_step(step_to_png(class_map, small))[1], small)
+    np.testing.assert_array_equal(png_to_coco_ids(coco_ids_to_png(small)), small)
+    np.testing.assert_array_equal(unpack_hydra(pack_hydra(class_map, small))[1], small)
+    np.testing.assert_array_equal(unpack_cityscapes(small)[1], small)
+
+
+@pytest.mark.parametrize("data", [None, 5, "VRLE", 1.5])
+def test_decoders_take_bytes_only(data):
+    for decode in (rle_to_ids, png_to_ids, png_to_step, png_to_coco_ids):
+        with pytest.raises(CodecError, match="must be bytes"):
+            decode(data)
+
+
 def test_rle_refuses_every_truncation_and_flip():
     blob = ids_to_rle(EDGE_CASES["extremes side by side"])
     for length in range(len(blob)):
@@ -103,9 +136,6 @@ def test_rle_refuses_every_truncation_and_flip():
 
 
 def test_rle_refuses_runs_that_contradict_the_header():
-    import struct
-    import zlib
-
     def forged(height, width, values, lengths):
         body = np.array(values, "<u2").tobytes() + np.array(lengths, "<u2").tobytes()
         return struct.pack("<4sBxxxIIII", b"VRLE", 1, height, width, len(values), zlib.crc32(body)) + body
@@ -115,6 +145,9 @@ def test_rle_refuses_runs_that_contradict_the_header():
         rle_to_ids(forged(1 << 31, 1 << 31, [1], [4]))
     with pytest.raises(CodecError, match="do not fill"):
         rle_to_ids(forged(2, 2, [1, 2, 3], [2, 0, 2]))
+    for height, width in ((0, 0), (0, 5), (5, 0)):  # no encoder writes an image without pixels
+        with pytest.raises(CodecError, match="do not fill"):
+            rle_to_ids(forged(height, width, [], []))
     with pytest.raises(CodecError, match="end of its row"):
         rle_to_ids(forged(2, 2, [1, 2], [3, 1]))
 

@@ -25,6 +25,7 @@ _RLE_HEADER = struct.Struct("<4sBxxxIIII")  # magic, version, height, width, run
 _RLE_MAGIC = b"VRLE"
 _RLE_VERSION = 1
 _RLE_MAX_WIDTH = 0xFFFF
+_PNG_BITS_AT = 24  # behind the magic, IHDR's length and name, width and height
 
 
 class CodecError(ValueError):
@@ -59,9 +60,12 @@ def ids_to_rle(ids: NDArray[np.uint16]) -> bytes:
     return _RLE_HEADER.pack(_RLE_MAGIC, _RLE_VERSION, height, width, len(runs.values), zlib.crc32(body)) + body
 
 
-def rle_to_ids(data: bytes | bytearray | memoryview) -> NDArray[np.uint16]:
+def rle_to_ids(data: Any) -> NDArray[np.uint16]:
     """Read the bytes of ``ids_to_rle`` as (H, W) uint16 ids."""
-    blob = bytes(data)
+    try:
+        blob = bytes(memoryview(data).cast("B"))
+    except TypeError as error:
+        raise CodecError(f"run-length data must be bytes, got {type(data).__name__}") from error
     if len(blob) < _RLE_HEADER.size:
         raise CodecError(f"run-length data needs a header of {_RLE_HEADER.size} bytes, got {len(blob)} bytes")
     magic, version, height, width, count, checksum = _RLE_HEADER.unpack_from(blob)
@@ -73,9 +77,9 @@ def rle_to_ids(data: bytes | bytearray | memoryview) -> NDArray[np.uint16]:
     values = np.frombuffer(body, "<u2", count)
     lengths = np.frombuffer(body, "<u2", count, offset=2 * count)
     ends = np.cumsum(lengths, dtype=np.int64)
-    if height * width != (int(ends[-1]) if count else 0) or not lengths.all():
+    if not count or height * width != int(ends[-1]) or not lengths.all():
         raise CodecError(f"runs do not fill the {width}×{height} image their header announces")
-    if width and np.count_nonzero(ends % width == 0) != height:
+    if np.count_nonzero(ends % width == 0) != height:
         raise CodecError("a run crosses the end of its row")
     return np.repeat(values, lengths).astype(np.uint16, copy=False).reshape(height, width)
 
@@ -86,8 +90,9 @@ def step_to_png(class_map: NDArray[np.uint8], track_map: NDArray[Any]) -> bytes:
     _require_fitting(track_map, class_map.shape, 0xFFFF, "track id", "the STEP layout")
     image_bgr = np.empty((*class_map.shape, 3), np.uint8)
     image_bgr[..., 2] = class_map
-    image_bgr[..., 1] = track_map >> track_map.dtype.type(8)
-    image_bgr[..., 0] = track_map & track_map.dtype.type(0xFF)
+    tracks = track_map.astype(np.uint16)
+    image_bgr[..., 1] = tracks >> np.uint16(8)
+    image_bgr[..., 0] = tracks & np.uint16(0xFF)
     return encode_png(image_bgr)
 
 
@@ -127,7 +132,7 @@ def unpack_cityscapes(packed: NDArray[Any], *, divisor: int = 1000) -> tuple[NDA
     if divisor - 1 > MAX_SEGMENT_ID:
         raise CodecError(f"divisor must be at most {MAX_SEGMENT_ID + 1} for 16-bit instance ids, got {divisor}")
     _require_fitting(packed, packed.shape, (VOID_CLASS + 1) * divisor - 1, "value", "an 8-bit class")
-    classes, instances = np.divmod(packed, packed.dtype.type(divisor))
+    classes, instances = np.divmod(packed.astype(np.int64), divisor)
     return classes.astype(np.uint8), instances.astype(np.uint16)
 
 
@@ -153,9 +158,14 @@ def unpack_hydra(packed: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[
 
 def _decode_png(data: Any) -> NDArray[Any]:
     try:
-        return decode_checked(data, codecs=("PNG",))
+        image = decode_checked(data, codecs=("PNG",))
     except ImageFormatError as error:
         raise CodecError(str(error)) from error
+    if (bits := memoryview(data).cast("B")[_PNG_BITS_AT]) not in (8, 16):
+        raise CodecError(
+            f"the PNG has {bits} bits a channel, which decoders stretch to 8 and so change ids; save it with 8 or 16"
+        )
+    return image
 
 
 def _decode_rgb_png(data: Any, layout: str) -> NDArray[np.uint8]:
