@@ -138,3 +138,42 @@ def test_truth_without_a_labeled_pixel_is_said(world: Any, capsys: pytest.Captur
         assert cv2.imwrite(str(path), np.full_like(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), 255))
     assert run(world, world.step(world.root / "pred")) == 0
     assert "no labeled pixel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "is no valid JSON"),
+        ('{"classes": 5}', "'classes' must name each class id"),
+        ('{"classes": ["road"]}', "'classes' must name each class id"),
+        ('{"classes": {}}', "'classes' must name each class id"),
+        ('{"classes": {"road": "0"}}', "'classes' must name each class id"),
+        ('{"classes": {"0": "road"}, "thing_classes": [9]}', "'thing_classes' has [9]"),
+    ],
+)
+def test_truth_that_does_not_name_its_classes(
+    world: Any, capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
+    described = world.truth / "north/truth/truth.json"
+    described.write_text(text)
+    assert run(world, world.root / "none") == 1
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert str(described) in said
+
+
+def test_a_truth_json_whose_frames_have_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "panoptic_gt_val_city_vps.json"
+    table.write_text('{"annotations": [{"segments_info": []}]}')
+    arguments = ["--prediction", str(tmp_path), "--truth", str(tmp_path), "--dataset", "cityscapes-vps"]
+    assert main(["evaluate", *arguments]) == 1
+    assert "annotation 0 needs 'image_id' and 'file_name'" in capsys.readouterr().err
+
+
+def test_an_empty_list_of_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sequence in ("0002", "0005", "0009", "0011"):
+        path = tmp_path / "instances_txt" / f"{sequence}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    assert main(["evaluate", "--prediction", str(tmp_path), "--truth", str(tmp_path), "--dataset", "mots"]) == 1
+    assert "0002.txt lists no object" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from videocups.evaluate.datasets.codings import VOID_RAW, Maps
+from videocups.evaluate.datasets.panoptic_json import read_json
 from videocups.evaluate.datasets.types import Frame, LayoutError, Sequence
 from videocups_core.labels import read_classes
 from videocups_core.palette import class_colors
@@ -78,20 +78,25 @@ def classes_of_clip(folder: Path) -> tuple[ClassInfo, ...]:
     if any((folder / "panoptic" / name).is_file() for name in (TABLE_FILE, JOURNAL_FILE)):
         return open_panoptic_clip(folder).classes
     for name in DESCRIPTION_FILES:
-        content = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        content = read_json(folder / name) if (folder / name).is_file() else {}
         if "classes" in content:
-            return _described_classes(content)
+            return _described_classes(content, folder / name)
     for name in CLASS_FILES:
         if (folder / name).is_file():
             return read_classes(folder / name)
     raise LayoutError(f"{folder} does not name its classes; write 'classes' and 'thing_classes' to truth/truth.json")
 
 
-def _described_classes(content: dict[str, Any]) -> tuple[ClassInfo, ...]:
+def _described_classes(content: dict[str, Any], path: Path) -> tuple[ClassInfo, ...]:
     """Read ``classes`` (id -> name), ``thing_classes`` and, if given, ``colors_rgb`` (id -> colour)."""
-    names = {int(class_id): str(name) for class_id, name in content["classes"].items()}
+    listed = content["classes"]
+    if not isinstance(listed, dict) or not listed or not all(class_id.isdecimal() for class_id in listed):
+        raise LayoutError(f'{path}: \'classes\' must name each class id, such as {{"0": "road"}}; write it so')
+    names = {int(class_id): str(name) for class_id, name in listed.items()}
     ids = sorted(class_id for class_id in names if class_id != VOID_CLASS)
     things = {int(class_id) for class_id in content.get("thing_classes", [])}
+    if strange := sorted(things - set(ids)):
+        raise LayoutError(f"{path}: 'thing_classes' has {strange}, which 'classes' does not list; correct one of them")
     colors = dict(zip(ids, class_colors(len(ids)).tolist(), strict=True))
     colors |= {int(class_id): color for class_id, color in content.get("colors_rgb", {}).items()}
     return tuple(

@@ -91,7 +91,9 @@ class CocoPanopticReader:
         if not is_panoptic(content):
             raise ValueError(f"{path} is no panoptic JSON: it has no 'annotations' with 'segments_info'")
         by_sequence: dict[str, list[Frame]] = defaultdict(list)
-        for row in checked_rows(content, path):
+        for place, row in enumerate(checked_rows(content, path)):
+            if not {"image_id", "file_name"} <= row.keys():
+                raise ValueError(f"{path}: annotation {place} needs 'image_id' and 'file_name'; write the file anew")
             parts = {"split": self.split, "frame": str(row["image_id"]), **self._id_parts(str(row["image_id"]))}
             file = self._png(str(row["file_name"]))
             name = parts["frame"]
@@ -140,6 +142,8 @@ class MotsTextReader:
         for path, parts in _found(self, "truth"):
             key = patterns.fill(self.layout.get("sequence", "{sequence}"), parts)
             lines = _mots_lines(path)
+            if not lines:
+                raise ValueError(f"{path} lists no object, so none of its frames is known; download it again")
             names = [f"{number:06d}" for number in lines]
             frames = [
                 Frame(name, _index(name, self.layout), (path,), {**parts, "frame": name, "sequence": key})
