@@ -63,3 +63,14 @@ def test_a_terminal_gets_a_bar():
 def test_track_passes_items_on():
     assert list(track([1, 2, 3], "count")) == [1, 2, 3]
     assert list(track((i for i in range(2)), "count", total=2)) == [0, 1]
+
+
+def test_names_with_brackets_are_shown_as_they_are():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with Progress("ingest d[/]1 [red]", total=2, stream=stream) as progress:
+        progress.advance()
+    assert "ingest d[/]1 [red]" in stream.getvalue()

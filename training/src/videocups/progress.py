@@ -99,7 +99,7 @@ class Progress(AbstractContextManager["Progress"]):
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        columns = [TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()]
         columns += [TextColumn("{task.fields[rate]}"), TimeRemainingColumn()]
         self._bar = RichProgress(*columns, console=Console(file=self._stream), transient=False)
         self._task = self._bar.add_task(self.what, total=self.total, rate="")
