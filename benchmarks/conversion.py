@@ -10,7 +10,8 @@ from collections.abc import Callable
 from statistics import median
 
 import numpy as np
-from ros_bench import machine, world_images
+from machine import machine
+from ros_bench import world_images
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 

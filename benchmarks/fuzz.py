@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from hypothesis import HealthCheck, Phase, given, settings
-from ros_bench import machine
+from machine import machine
 
 from videocups_core import camera, compressed, encodings
 from videocups_perception import conversions

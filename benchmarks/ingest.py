@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
@@ -183,13 +184,6 @@ def image_message(rgb: NDArray[np.uint8], stamp: int) -> object:
     height, width = rgb.shape[:2]
     fields = {"height": height, "width": width, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * width}
     return new(IMAGE, header=new_header(stamp, "camera"), data=rgb.reshape(-1), **fields)
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor()}, {cores} cores"
 
 
 if __name__ == "__main__":

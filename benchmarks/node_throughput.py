@@ -11,7 +11,8 @@ import time
 from statistics import median
 
 import numpy as np
-from ros_bench import BUNDLE, Listener, NodeProcess, camera, machine, world_images
+from machine import machine
+from ros_bench import BUNDLE, Listener, NodeProcess, camera, world_images
 
 from videocups_core.bundle import read_bundle
 from videocups_core.engine import EngineConfig, create_engine

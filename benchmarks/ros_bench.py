@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import signal
 import struct
 import subprocess
@@ -30,13 +29,6 @@ from videocups_core.standin import StandInWorld
 from videocups_perception.conversions import image_message, stamp_ns
 
 BUNDLE = Path(__file__).resolve().parents[1] / "tests" / "data" / "standin"
-
-
-def machine() -> str:
-    """Return the processor's name and the number of cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def world_images(height: int, width: int, count: int) -> list[np.ndarray]:

@@ -10,7 +10,8 @@ import time
 from statistics import median
 
 import numpy as np
-from ros_bench import Listener, NodeProcess, machine, serialized, stamped, world_images
+from machine import machine
+from ros_bench import Listener, NodeProcess, serialized, stamped, world_images
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from math import isclose, sqrt
-from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
 from videocups.evaluate import PqAccumulator, StqAccumulator
@@ -255,13 +255,6 @@ def memory_line() -> str:
 def medians(label: str, times: dict[str, list[float]]) -> str:
     parts = (f"{name} {1e3 * statistics.median(values):.2f} ms" for name, values in times.items())
     return f"{label}: median per frame: {', '.join(parts)}"
-
-
-def machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import array
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from machine import machine
 
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.base import InputSpec, RawOutputs
@@ -149,13 +149,6 @@ def encode(frame: PanopticFrame) -> list[array.array[int]]:
         data.frombytes(memoryview(image).cast("B"))
         messages.append(data)
     return messages
-
-
-def machine() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":
