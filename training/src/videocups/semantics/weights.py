@@ -175,7 +175,7 @@ def _download(entry: WeightFile, folder: Path, advance: Callable[[int, int | Non
     request = urllib.request.Request(entry.url, headers={"Range": f"bytes={begin}-"} if begin else {})
     try:
         # a new opener reads the proxies anew
-            with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as response:
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as response:
             if response.status != 206:
                 begin = 0  # the server sends all of it again
             length = response.headers.get("Content-Length")
