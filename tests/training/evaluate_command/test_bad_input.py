@@ -177,3 +177,11 @@ def test_an_empty_list_of_objects(tmp_path: Path, capsys: pytest.CaptureFixture[
         path.write_text("")
     assert main(["evaluate", "--prediction", str(tmp_path), "--truth", str(tmp_path), "--dataset", "mots"]) == 1
     assert "0002.txt lists no object" in capsys.readouterr().err
+
+
+def test_an_object_whose_size_is_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "instances_txt" / "0002.txt"
+    path.parent.mkdir()
+    path.write_text("1 1001 1 ten 10 abc\n")
+    assert main(["evaluate", "--prediction", str(tmp_path), "--truth", str(tmp_path), "--dataset", "mots"]) == 1
+    assert "0002.txt:1 is no object" in capsys.readouterr().err

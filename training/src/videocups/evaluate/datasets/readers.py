@@ -178,9 +178,10 @@ def _mots_lines(path: Path) -> dict[int, list[list[str]]]:
     frames: dict[int, list[list[str]]] = defaultdict(list)
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.split(" ", 5)
-        if len(words) != 6:
+        if len(words) != 6 or not all(word.isdecimal() for word in words[:5]):
             raise ValueError(
-                f"{path}:{number} has {len(words)} of 6 fields; expected 'frame id class height width rle'"
+                f"{path}:{number} is no object; expected the fields 'frame id class height width rle', five of them "
+                f"whole numbers, got {line[:60]!r}"
             )
         frames[int(words[0])].append(words[1:])
     return dict(sorted(frames.items()))
