@@ -141,6 +141,21 @@ def test_what_is_wrong_is_named_with_its_place(mapping, words):
     assert "label.yaml" in str(caught.value)
 
 
+def test_every_value_of_a_mapping_keeps_the_range():
+    @dataclass(frozen=True)
+    class Losses:
+        weights: dict[str, float] = setting({"mask": 1.0}, "loss weights", minimum=0.0)
+
+    assert from_mapping(Losses, {"weights": {"mask": 0.5, "box": 0.0}}).weights == {"mask": 0.5, "box": 0.0}
+    with pytest.raises(ConfigError, match=r"weights\.box must be >= 0.0, got -1.0"):
+        from_mapping(Losses, {"weights": {"mask": 0.5, "box": -1}}, "x.yaml")
+
+
+def test_a_number_too_large_for_a_float_is_named():
+    with pytest.raises(ConfigError, match=r"x\.yaml: lr must fit a 64-bit float"):
+        from_mapping(Train, {"lr": 10**400}, "x.yaml")
+
+
 def test_rules_of_the_dataclass_and_missing_values_become_config_errors():
     with pytest.raises(ConfigError, match=r"w\.yaml: last must be >= first, got 1 < 3"):
         from_mapping(Window, {"first": 3, "last": 1}, "w.yaml")

@@ -15,7 +15,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +48,8 @@ def setting(
 ) -> Any:
     """Declare a config field: its default, one line of help and what it may be.
 
-    Bounds are inclusive; for a tuple they and ``choices`` hold for every entry. A dict default is copied for
-    every config.
+    Bounds are inclusive; for a tuple or a dict they and ``choices`` hold for every entry. A dict default is copied
+    for every config.
     """
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": tuple(choices) if choices else None}
     if isinstance(default, dict):
@@ -160,7 +159,7 @@ def _coerce_scalar(hint: Any, value: Any, source: str, name: str) -> Any:
     rules: dict[Any, Callable[[Any], bool]] = {
         bool: lambda v: isinstance(v, bool),
         int: lambda v: isinstance(v, int) and not isinstance(v, bool),
-        float: lambda v: isinstance(v, int | float) and not isinstance(v, bool) and not math.isnan(v),
+        float: lambda v: isinstance(v, int | float) and not isinstance(v, bool) and v == v,  # no NaN
         str: lambda v: isinstance(v, str),
         Path: lambda v: isinstance(v, str | Path),
         type(None): lambda v: v is None,
@@ -169,7 +168,10 @@ def _coerce_scalar(hint: Any, value: Any, source: str, name: str) -> Any:
         raise TypeError(f"{source}: {name} is annotated {hint!r}, which configs do not support")
     if not rules[hint](value):
         raise _wrong(source, name, _SCALARS[hint], value)
-    return hint(value) if hint in (float, Path) else value
+    try:
+        return hint(value) if hint in (float, Path) else value
+    except OverflowError as error:
+        raise ConfigError(f"{source}: {name} must fit a 64-bit float, got one of {value.bit_length()} bits") from error
 
 
 def _coerce_union(options: tuple[Any, ...], value: Any, source: str, name: str) -> Any:
@@ -230,6 +232,10 @@ def _check_range(metadata: Mapping[str, Any], value: Any, source: str, name: str
     if isinstance(value, tuple):
         for index, entry in enumerate(value):
             _check_range(metadata, entry, source, f"{name}[{index}]")
+        return
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            _check_range(metadata, entry, source, f"{name}.{key}")
         return
     minimum, maximum, choices = (metadata.get(key) for key in ("minimum", "maximum", "choices"))
     if choices is not None and value is not None:
