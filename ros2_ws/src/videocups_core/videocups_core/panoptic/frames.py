@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,27 +48,20 @@ def panoptic_from_maps(
     table = np.zeros(256 * len(tracks), np.uint16)
     table[present] = [segment_of.get(pair, 0) for pair in pairs]
     segment_ids = table[keys]
-    regions = measure_regions(segment_ids)
     pair_of = {segment_id: pair for pair, segment_id in segment_of.items()}
     segments = []
-    for segment_id, area_px, box in _rows(regions):
+    for segment_id, area_px, box in _rows(measure_regions(segment_ids)):
         class_id, track_id = pair_of[segment_id]
-        is_thing = class_of[class_id].is_thing
-        segments.append(
-            Segment(
-                segment_id,
-                class_id,
-                is_thing,
-                track_id,
-                score=(scores or {}).get(track_id, 1.0),
-                state=SegmentState.TRACKED,
-                age=(ages or {}).get(track_id, 0),
-                area_px=area_px,
-                bbox_xywh=box,
-                ignore=is_thing and track_id == 0,
-            )
-        )
+        row = _row(segment_id, class_of[class_id], track_id)
+        score, age = (scores or {}).get(track_id, 1.0), (ages or {}).get(track_id, 0)
+        segments.append(replace(row, score=score, age=age, area_px=area_px, bbox_xywh=box))
     return PanopticFrame(stamp_ns, segment_ids, tuple(segments), frame_index, track_epoch)
+
+
+def _row(segment_id: int, info: ClassInfo, track_id: int) -> Segment:
+    """Return a row without measures; a thing without a track is a crowd, which training and scores leave out."""
+    crowd = info.is_thing and track_id == 0
+    return Segment(segment_id, info.class_id, info.is_thing, track_id, state=SegmentState.TRACKED, ignore=crowd)
 
 
 def check_frame(frame: PanopticFrame) -> PanopticFrame:
