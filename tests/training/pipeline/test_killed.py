@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,21 @@ def test_ten_kills_leave_what_an_undisturbed_run_leaves(make_clips: ClipMaker) -
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_a_pool_is_killed_with_and_without_its_workers(make_clips: ClipMaker, whole_group: bool) -> None:
     killed_run(make_clips, "processes", 2, 3, seed=2, whole_group=whole_group)
+
+
+def test_an_interrupt_ends_the_run_quietly_and_is_resumed(make_clips: ClipMaker) -> None:
+    root, log = make_clips(12), make_clips(1, name="log") / "runs.log"
+    command = [sys.executable, "-m", "tests.training.pipeline.toy_run", str(root), "processes", "2", str(log), "0.1"]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not log.exists():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode != 0
+    assert "in obey" not in error  # no item was torn: workers let them end
+    subprocess.run(command, check=True)
+    assert max(runs(log).values()) == 1
+    assert len(runs(log)) == 11 + 12 + 1 + 1 + 12
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ from videocups.pipeline.failures import TooManyFailuresError
 from videocups.pipeline.manifest import read_rows
 from videocups.pipeline.run import RunConfig, Summary, run_stages
 from videocups.pipeline.stage import Stages
-from videocups.pipeline.workspace import Workspace
+from videocups.pipeline.work import ArtefactError
+from videocups.pipeline.workspace import Workspace, link_clips
 
 INLINE = RunConfig(executor="inline")
 NAMES = ("flow", "motion", "tracks", "clusters", "labels")
@@ -25,8 +27,6 @@ def run(root: Path, stages: Stages, *, retry_failed: bool = False, config: RunCo
 
 
 def logged(log: Path, **configs: ToyConfig) -> Stages:
-    from dataclasses import replace
-
     return toy_stages(**{name: replace(configs.get(name, ToyConfig()), log=str(log)) for name in NAMES})
 
 
@@ -196,8 +196,6 @@ def test_too_many_failures_stop_the_run(make_clips: ClipMaker) -> None:
 
 
 def test_what_no_frame_is_to_blame_for_stops_the_run(make_clips: ClipMaker) -> None:
-    from dataclasses import replace
-
     def without_package(work: object, config: object) -> dict[str, object]:
         raise ModuleNotFoundError("No module named 'nowhere'")
 
@@ -237,3 +235,67 @@ def test_an_item_that_kills_its_process_fails_and_the_others_are_done(make_clips
     assert summary.failed == {"motion": 1}
     assert summary.ran["labels"] == 39
     assert "the worker process died" in read_rows(root / "clip_0")["motion", "000011"].error
+
+
+def test_a_file_that_cannot_be_written_stops_the_run(make_clips: ClipMaker) -> None:
+    root = make_clips(4)
+    (root / "clip_0" / "motion").write_text("in the way")
+    with pytest.raises(ArtefactError, match=r"cannot write .*motion/00000"):
+        run(root, toy_stages())
+    assert ("motion", "000000") not in read_rows(root / "clip_0")
+
+
+def test_a_stage_that_forgets_an_output_stops_the_run(make_clips: ClipMaker) -> None:
+    stages = toy_stages()
+    forgetful = replace(stages.all[0], run=lambda work, config: {})
+    with pytest.raises(ArtefactError, match=r"'flow' should return \['flow'\], got \[\]"):
+        run(make_clips(3), Stages((forgetful, *stages.all[1:])))
+
+
+def test_a_new_version_of_a_stage_redoes_it(make_clips: ClipMaker) -> None:
+    root, stages = make_clips(4), toy_stages()
+    run(root, stages)
+    newer = Stages(replace(stage, version=2) if stage.name == "tracks" else stage for stage in stages.all)
+    assert run(root, newer).ran == {"tracks": 1, "labels": 4}
+
+
+def test_only_what_was_asked_for_and_its_inputs_run(make_clips: ClipMaker) -> None:
+    root, stages = make_clips(4), toy_stages()
+    assert run(root, stages.up_to(["motion"])).ran == {"flow": 3, "motion": 4}
+    with pytest.raises(ValueError, match="no stage 'motoin'; known are flow, motion"):
+        stages.up_to(["motoin"])
+
+
+def test_stages_must_read_what_is_written_before_them() -> None:
+    first, second, *_ = toy_stages().all
+    with pytest.raises(ValueError, match="reads 'flow', which no stage before it writes"):
+        Stages((second, first))
+    with pytest.raises(ValueError, match="two stages are called 'flow'"):
+        Stages((first, first))
+
+
+def test_a_torn_row_is_no_row(make_clips: ClipMaker) -> None:
+    root = make_clips(4)
+    run(root, toy_stages())
+    before = artefacts(root)
+    rows = root / "clip_0" / ".label" / "rows.jsonl"
+    lines = rows.read_bytes().splitlines(keepends=True)
+    assert b'"labels"' in lines[-1]
+    rows.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
+    assert run(root, toy_stages()).ran == {"labels": 1}
+    assert artefacts(root) == before
+
+
+def test_manifests_are_folded_into_one_file(make_clips: ClipMaker) -> None:
+    root = make_clips(4)
+    run(root, toy_stages())
+    assert [path.name for path in (root / "clip_0" / ".label").iterdir()] == ["rows.jsonl"]
+
+
+def test_read_only_recordings_are_labelled_elsewhere(make_clips: ClipMaker, tmp_path: Path) -> None:
+    root, out = make_clips(4), tmp_path / "labels"
+    link_clips(root, out)
+    run(out, toy_stages())
+    assert not artefacts(root)
+    link_clips(root, out)
+    assert not run(out, toy_stages()).ran

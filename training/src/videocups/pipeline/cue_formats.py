@@ -15,13 +15,15 @@ from videocups.cues.flow import FlowPair
 from videocups.cues.ground_plane import Ground
 
 Arrays = dict[str, NDArray[Any]]
+STORED = np.float16
+"""fields on disk: half precision is 1/128 px at 16 px of flow, well below what any estimator knows."""
 
 
 def flow_to_arrays(flow: FlowPair) -> Arrays:
-    """Half precision is 1/128 px at 16 px of flow, well below what any estimator knows; visibility takes a bit."""
+    """Return a pair's flow as fields in stored precision; visibility takes a bit a pixel."""
     return {
-        "forward_px": flow.forward_px.astype(np.float16),
-        "backward_px": flow.backward_px.astype(np.float16),
+        "forward_px": flow.forward_px.astype(STORED),
+        "backward_px": flow.backward_px.astype(STORED),
         "visible_forward": np.packbits(flow.visible_forward),
         "visible_backward": np.packbits(flow.visible_backward),
     }

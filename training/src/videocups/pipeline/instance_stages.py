@@ -26,6 +26,7 @@ from videocups.cues.motion import MotionConfig
 from videocups.cues.static_world import StaticTestConfig
 from videocups.fusion.tracking import TrackingConfig, track_instances
 from videocups.instances.frame_instances import InstancesConfig, frame_instances
+from videocups.pipeline import cue_formats
 from videocups.pipeline.cue_formats import (
     flow_from_arrays,
     flow_to_arrays,
@@ -223,7 +224,7 @@ def held_depth(work: Work, settings: CueSettings) -> dict[str, Any]:
             held = _cues(work, number, None, config).held_inverse_depth
             if held is None:
                 raise ValueError(f"frame {number} measured a depth but keeps none")
-            yield number, {"inverse_depth": held.astype(np.float16)}
+            yield number, {"inverse_depth": held.astype(cue_formats.STORED)}
 
     return {"held": kept(), "held_table": table}
 
@@ -235,8 +236,8 @@ def cues_of_item(work: Work, settings: CueSettings) -> dict[str, Any]:
     cues = _cues(work, work.index, held, config)
     if not cues.known:
         raise LeaveOut("no neighbour in time shows what this frame shows: a cut, darkness, or a single frame")
-    depth = {"depth_heights": cues.depth_heights.astype(np.float16)}
-    motion = {"motion": cues.motion.astype(np.float16), "rest_px": cues.rest_px.astype(np.float16)}
+    depth = {"depth_heights": cues.depth_heights.astype(cue_formats.STORED)}
+    motion = {"motion": cues.motion.astype(cue_formats.STORED), "rest_px": cues.rest_px.astype(cue_formats.STORED)}
     return {"depth": depth, "motion": {**motion, "may_move": cues.may_move}}
 
 

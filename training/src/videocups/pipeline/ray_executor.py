@@ -11,7 +11,7 @@ import pickle
 from typing import Any
 
 from videocups.pipeline.executors import Result, run_in_worker
-from videocups.pipeline.work import Chunk
+from videocups.pipeline.work import ArtefactError, Chunk
 from videocups.pipeline.worker_start import THREAD_VARIABLES
 
 MAX_CHUNK_BYTES = 8 * 2**20
@@ -68,3 +68,5 @@ class RayCluster:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
+        except self._ray.exceptions.RayError as error:
+            raise ArtefactError(f"the cluster lost a chunk again and again: {error}; run again to go on") from error

@@ -28,7 +28,7 @@ NOT_A_FRAMES_FAULT = (ImportError, MemoryError, ConfigError)
 """these stop the run: another frame would fare no better."""
 
 
-class ArtefactError(RuntimeError):
+class ArtefactError(OSError):
     """An artefact of the run itself is not there or cannot be read or written; no frame is to blame."""
 
 
