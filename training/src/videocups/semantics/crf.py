@@ -5,7 +5,7 @@ Gaussian of distance and colour. Both kernels are normalised symmetrically, D^âˆ
 neighbour. The first is a short separable convolution, the second runs on the permutohedral lattice.
 
 Large frames are solved in two scales: all iterations but the last on every second pixel, which a bilateral kernel of
-67 px does not notice, and the last on all pixels, from the lattice that is already there.
+67 px does not notice, and the last on all pixels that are not decided yet, from the lattice that is already there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import Tensor
 
 from videocups.semantics.permutohedral import PermutohedralLattice
 from videocups_core.config import setting
+
+CERTAIN = 0.995
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,13 @@ def dense_crf(log_probs: Tensor, rgb: Tensor, config: CrfConfig | None = None) -
     for _ in range(config.iterations - 1):
         field = _step(field, coarse_unary, smooth(field, config.gaussian_px / 2), appearances(field), config)
     near = _enlarged(smooth(field, config.gaussian_px / 2), log_probs.shape)
-    previous = field if config.step == 1 else _enlarged(field, log_probs.shape)
-    return _step(previous, log_probs, near, appearances.at(field, features), config)
+    result = _enlarged(field, log_probs.shape)
+    open_px = torch.nonzero(_undecided(result, log_probs, config).reshape(-1))[:, 0]
+    own, messages, scores = (table.reshape(-1, table.shape[2])[open_px] for table in (result, near, log_probs))
+    places = features.reshape(-1, features.shape[2])[open_px]
+    solved = _step(own, scores, messages, appearances.at(field, places), config)
+    result.reshape(-1, result.shape[2])[open_px] = solved
+    return result
 
 
 def appearance(rgb: Tensor, config: CrfConfig) -> Tensor:
@@ -103,12 +110,12 @@ class Bilateral:
         return (filtered * self._scale).reshape(field.shape)
 
     def at(self, field: Tensor, features: Tensor) -> Tensor:
-        """Return the same for all pixels of a finer image with (H', W', 5) ``features``: (H', W', K)."""
-        places = self._lattice.places(features.reshape(-1, features.shape[2]))
+        """Return the same for other pixels with (N, 5) ``features``: (N, K)."""
+        places = self._lattice.places(features)
         blurred = self._lattice.blurred(field.reshape(-1, field.shape[2]) * self._scale)
         # a pixel none of whose vertices exists hears nothing
         scale = self._lattice.sliced(self._spread_ones, places).clamp_min_(1e-6).rsqrt_()
-        return self._lattice.sliced(blurred, places).mul_(scale).reshape(*features.shape[:2], field.shape[2])
+        return self._lattice.sliced(blurred, places).mul_(scale)
 
 
 def smooth(field: Tensor, sigma_px: float) -> Tensor:
@@ -156,9 +163,21 @@ def _step(field: Tensor, log_probs: Tensor, near: Tensor, alike: Tensor, config:
     """Take one step from ``field``; ``near`` and ``alike``: what the two kernels make of it."""
     scores = torch.add(log_probs, alike, alpha=config.bilateral_weight).add_(near, alpha=config.gaussian_weight)
     if config.method == "mean_field":
-        return torch.softmax(scores, dim=2)
+        return torch.softmax(scores, dim=-1)
     answer = project_to_simplex(scores.div_(config.regularizer))
     return answer if config.step == 1 else torch.lerp(field, answer, config.step)
+
+
+def _undecided(enlarged: Tensor, log_probs: Tensor, config: CrfConfig) -> Tensor:
+    """Return (H, W) bool: pixels that the last step can change.
+
+    Where the coarse field around is certain of a label, both kernels add their weights to it; the pixel stays with it
+    unless its own scores prefer another one by as much, less the 1 that a sparse answer needs.
+    """
+    certainty, label = enlarged.max(dim=2, keepdim=True)
+    lag = log_probs.amax(dim=2, keepdim=True) - log_probs.gather(2, label)
+    pull = config.bilateral_weight + config.gaussian_weight
+    return ((certainty < CERTAIN) | (lag > pull / 2 - 1))[..., 0]
 
 
 def _block_means(field: Tensor) -> Tensor:

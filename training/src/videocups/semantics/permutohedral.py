@@ -129,12 +129,14 @@ def _nearest_simplex(lifted: Tensor) -> tuple[Tensor, Tensor]:
     corners = lifted.shape[1]
     base = torch.round(lifted / corners)
     rest = lifted - base * corners
-    rank = torch.zeros_like(rest, dtype=torch.long)  # how many remainders are larger; the earlier axis wins a tie
+    columns = rest.T.contiguous()  # comparing whole rows of memory is much faster than strided columns
+    ranks = torch.zeros_like(columns, dtype=torch.uint8)  # how many are larger; the earlier axis wins a tie
     for first in range(corners):
         for second in range(first + 1, corners):
-            larger = rest[:, first] >= rest[:, second]
-            rank[:, second] += larger
-            rank[:, first] += ~larger
+            larger = columns[first] >= columns[second]
+            ranks[second] += larger
+            ranks[first] += ~larger
+    rank = ranks.T.long()
     rank += base.sum(dim=1, keepdim=True).long()  # rounding left the hyperplane by this many steps: walk back
     wrapped = (rank < 0).long() - (rank >= corners).long()
     return base + wrapped, rank + wrapped * corners
@@ -158,12 +160,15 @@ def _blurs(known: Tensor, radix: Tensor) -> list[tuple[Tensor, Tensor]]:
     """
     itself = torch.arange(len(known), device=known.device)
     blurs = []
-    for forth, back in zip(*[iter(_steps(radix))] * 2, strict=True):
-        rows, shares = [itself], [torch.full(itself.shape, 0.5, device=known.device)]
-        for step in (forth, back):
-            wanted = known + step
-            place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
-            rows.append(place)
-            shares.append(torch.where(known[place] == wanted, 0.25, 0.0))
-        blurs.append((torch.stack(rows, dim=1), torch.stack(shares, dim=1)))
+    for step in _steps(radix)[::2]:
+        wanted = known + step
+        forth = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
+        exists = known[forth] == wanted
+        back = torch.zeros_like(itself)
+        share_back = torch.zeros(len(known), device=known.device)
+        back[forth[exists]] = itself[exists]  # who has me as a neighbour forth is my neighbour back
+        share_back[forth[exists]] = 0.25
+        share_forth = torch.where(exists, 0.25, 0.0)
+        shares = torch.stack([torch.full_like(share_back, 0.5), share_forth, share_back], dim=1)
+        blurs.append((torch.stack([itself, forth, back], dim=1), shares))
     return blurs
