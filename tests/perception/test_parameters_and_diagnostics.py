@@ -126,17 +126,39 @@ def test_inference_reports_percentiles_failures_and_age():
     assert health.status("x", {}, 2.0).level is Level.OK
 
 
+def test_a_frame_that_hangs_is_told_while_it_hangs():
+    health = InferenceHealth(age_warn_s=0.5)
+    for index in range(3):
+        health.took(index * 0.1)
+        health.done(index * 0.1 + 0.05, latency_s=0.05, age_s=0.05)
+        health.laid_down()
+    health.took(1.0)
+    assert health.status("x", {}, 2.9).level is Level.OK
+    status = health.status("x", {}, 4.1)
+    assert (status.level, status.message) == (
+        Level.ERROR, "one frame has been in inference for 3 s; the model or its device hangs",
+    )  # fmt: skip
+    health.done(4.2, latency_s=3.2, age_s=3.2)
+    health.laid_down()
+    assert health.status("x", {}, 4.3).level is Level.WARN  # that one is old
+    slow = InferenceHealth(age_warn_s=60.0)
+    slow.done(0.0, latency_s=4.0, age_s=4.0)
+    slow.took(0.0)
+    assert slow.status("x", {}, 10.0).level is Level.OK  # as ever
+
+
 def test_a_bulletin_comes_every_period_and_after_every_change_but_never_in_a_flood():
     bulletin = Bulletin(period_s=1.0, gap_s=0.1)
     fine, bad = Status("x", Level.OK, ""), Status("x", Level.ERROR, "")
     published = [
         bulletin.is_due([status], drops, now_s)
         for status, drops, now_s in (
-            (fine, 0, 0.0), (fine, 0, 0.5), (fine, 0, 1.0), (bad, 0, 1.05), (bad, 0, 1.1), (bad, 1, 1.15),
-            (bad, 1, 1.21), (bad, 1, 1.3),
+            (fine, 0, 0.0), (fine, 0, 0.5), (fine, 0, 1.0), (bad, 0, 1.05), (bad, 0, 1.1), (bad, 1, 1.12),
+            (bad, 1, 1.16), (bad, 1, 1.3),
         )
     ]  # fmt: skip
-    assert published == [True, False, True, False, True, False, True, False]
+    # A new level is told at once; drops within 0.1 s are told together.
+    assert published == [True, False, True, True, False, False, True, False]
 
 
 def test_the_manual_lists_every_parameter_as_it_is():

@@ -21,6 +21,7 @@ from videocups_perception.scheduling import DELIBERATE, Counts, DropCause
 HOLD_S = 0.5  # a warning stays at least this long, so that a person and a 2 Hz monitor see it
 RATE_WINDOW_S = 2.0
 LATENCY_WINDOW = 300  # frames
+STUCK_S = 2.0  # a frame this long in hand, and five times as long as usual, is stuck
 PERIODS_KEPT = 9
 PUBLISHERS_KEPT = 16
 COMPARABLE_AGE_S = 60.0  # beyond, stamp and clock have nothing to do with each other: a bag without use_sim_time
@@ -161,8 +162,19 @@ class InferenceHealth:
         self._age_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._failure = ""
         self._failed_s = float("-inf")
+        self._in_hand_s: float | None = None  # since when a frame has been in hand
         self.activity = ""  # what takes long right now, e.g. building an engine; "" in normal operation
         self.activity_since_s = 0.0
+
+    def took(self, now_s: float) -> None:
+        """Note that the worker took a frame in hand."""
+        with self._lock:
+            self._in_hand_s = now_s
+
+    def laid_down(self) -> None:
+        """Note that the worker is through with its frame, however it ended."""
+        with self._lock:
+            self._in_hand_s = None
 
     def done(self, now_s: float, latency_s: float, age_s: float) -> None:
         """Note a published frame: ``latency_s`` since it was received, ``age_s`` since its stamp (ROS clock)."""
@@ -203,6 +215,9 @@ class InferenceHealth:
     def _judge(self, now_s: float) -> tuple[Level, str]:
         if self.activity:
             return Level.WARN, f"{self.activity}, {now_s - self.activity_since_s:.0f} s so far"
+        in_hand_s = now_s - self._in_hand_s if self._in_hand_s is not None else 0.0
+        if in_hand_s > STUCK_S and in_hand_s > 5 * float(np.median(self._latency_s or [0.0])):
+            return Level.ERROR, f"one frame has been in inference for {in_hand_s:.0f} s; the model or its device hangs"
         last_done_s = self._done_s[-1] if self._done_s else float("-inf")
         if self._failure and (last_done_s < self._failed_s or now_s - self._failed_s < HOLD_S):
             return Level.ERROR, self._failure
@@ -213,22 +228,25 @@ class InferenceHealth:
 
 
 class Bulletin:
-    """Decide when to publish: every period, and at once when a level changes or something new was dropped."""
+    """Decide when to publish: every period, at once when a level changes, and soon when something new was dropped."""
 
     def __init__(self, period_s: float = 1.0, gap_s: float = 0.1) -> None:
         self._period_s = period_s
-        self._gap_s = gap_s  # between two bulletins, so that a flood of faults is no flood of diagnostics
+        self._gap_s = gap_s  # between two bulletins about drops: a flood of faults is no flood of diagnostics
         self._last_s = float("-inf")
-        self._last_key: tuple[object, ...] = ()
+        self._last_levels: tuple[tuple[str, Level], ...] = ()
+        self._last_drops = 0
 
     def is_due(self, statuses: list[Status], total_drops: int, now_s: float) -> bool:
         """Say whether to publish now, and remember that it was done."""
-        key = (total_drops, *((status.name, status.level) for status in statuses))
+        levels = tuple((status.name, status.level) for status in statuses)
         since_s = now_s - self._last_s
-        if since_s >= self._period_s or (key != self._last_key and since_s >= self._gap_s):
-            self._last_s, self._last_key = now_s, key
-            return True
-        return False
+        # No gap before a new level: it would add to the time until silence is told.
+        dropped_more = total_drops != self._last_drops and since_s >= self._gap_s
+        if since_s < self._period_s and levels == self._last_levels and not dropped_more:
+            return False
+        self._last_s, self._last_levels, self._last_drops = now_s, levels, total_drops
+        return True
 
 
 def diagnostic_array(statuses: list[Status], stamp: Time, hardware_id: str) -> DiagnosticArray:

@@ -113,6 +113,13 @@ class Pipeline:
             self.worker.offer(Job(message, heard_s, self._restarts))
 
     def _process(self, job: Job) -> None:
+        self._inference.took(time.monotonic())
+        try:
+            self._work(job)
+        finally:
+            self._inference.laid_down()
+
+    def _work(self, job: Job) -> None:
         rgb = rgb_from_message(job.message)
         if self.health is not None:
             self.health.usable(time.monotonic())
