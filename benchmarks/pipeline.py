@@ -205,17 +205,19 @@ def measure_workers(folder: Path, rounds: int, *, with_ray: bool) -> bool:
         set_ups["ray, 2 workers"] = ("ray", 2)
     times: dict[str, list[float]] = {name: [] for name in set_ups}
     free: dict[str, list[float]] = {name: [] for name in set_ups}
+    cpu: dict[str, list[float]] = {name: [] for name in set_ups}
     expected: dict[str, bytes] | None = None
     for _ in range(rounds):
         for name, (executor, workers) in set_ups.items():
             root = folder / "workers"
             link_clips(folder / "clips", root)
-            idle = free_cores()
+            idle, cpu_before = free_cores(), cpu_seconds()
             begin = perf_counter()
             stages = LabelConfig().stages()
             run_stages(stages, Workspace.open(root), RunConfig(executor=executor), workers=workers)
             times[name].append(perf_counter() - begin)
             free[name].append(idle)
+            cpu[name].append(cpu_seconds() - cpu_before)
             labels = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("panoptic/*"))}
             expected = expected or labels
             if labels != expected:
@@ -224,8 +226,12 @@ def measure_workers(folder: Path, rounds: int, *, with_ray: bool) -> bool:
     frames = sum(1 for name in expected or {} if name.endswith(".png"))
     print(f"workers, {frames} frames, quality preset, until panoptic, start included; {rounds} rounds, equal bytes")
     for name, seconds in times.items():
-        cores = statistics.median(free[name])
-        print(f"  {name:<16}{frames / statistics.median(seconds):6.2f} frames/s, {cores:.1f} cores free before the run")
+        cores, own = statistics.median(free[name]), statistics.median(cpu[name])
+        text = (
+            "not measured" if name.startswith("ray") else f"{own:.1f} s"
+        )  # its workers are no children of this process
+        speed = frames / statistics.median(seconds)
+        print(f"  {name:<16}{speed:6.2f} frames/s, CPU time {text}, {cores:.1f} cores free before the run")
     ratio = statistics.median(a / b for a, b in zip(times["1 process"], times["2 processes"], strict=True))
     fast = ratio >= WORKERS_BAR
     print(f"2 processes are {ratio:.2f}x as fast as 1 (bar {WORKERS_BAR}x): {'ok' if fast else 'MISSED'}")
@@ -285,6 +291,12 @@ def render(folder: Path, clips: int, frames: int, size: str) -> None:
     for number in range(clips):
         world = World(WorldConfig(seed=11 + number, num_frames=frames, height=height, width=width, scenario="drive"))
         write_clip(world, folder / f"clip_{number}")
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of all children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def free_cores(span_s: float = 1.0) -> float:

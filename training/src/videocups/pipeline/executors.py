@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -89,7 +90,7 @@ class Processes:
 
     def submit(self, chunk: Chunk) -> None:
         """Hand the chunk to the next idle process."""
-        self._futures[self._pool.submit(run_in_worker, chunk)] = chunk
+        self._futures[self._submit(chunk)] = chunk
 
     def results(self) -> list[Result]:
         """Wait for at least one chunk. A process that died is replaced, and the item that kills it fails."""
@@ -101,6 +102,14 @@ class Processes:
     def close(self) -> None:
         """Stop the pool; chunks that were not begun are dropped, those that run end first."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, chunk: Chunk) -> Future[list[Row]]:
+        """Submit with interrupts blocked: processes that start here inherit that, so Ctrl-C is the parent's alone."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(run_in_worker, chunk)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @staticmethod
     def _new_pool(workers: int) -> ProcessPoolExecutor:
@@ -119,7 +128,7 @@ class Processes:
         if row is not None and row.key == task.key:
             return row
         try:
-            return self._pool.submit(run_in_worker, replace(chunk, tasks=(task,))).result()[0]
+            return self._submit(replace(chunk, tasks=(task,))).result()[0]
         except BrokenProcessPool:
             self._pool = self._new_pool(self.workers)
             text = "the worker process died: killed from outside, out of memory, or a crash in native code"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from multiprocessing.connection import wait
 
@@ -15,7 +14,6 @@ def begin_worker() -> None:
     """Keep to one core, and end at once when the parent is killed: nobody would collect what is done after that."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets items end
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
