@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,30 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional as colors
 
+from videocups.train.settings import WindowConfig
 from videocups_core.clip import Clip
-from videocups_core.config import setting
-
-
-@dataclass(frozen=True)
-class WindowConfig:
-    """How frames become training data."""
-
-    # images are resized to this height in px
-    height: int = setting(320, "images are resized to this height in px", minimum=32)
-    # and to this width
-    width: int = setting(640, "images are resized to this width in px", minimum=32)
-    # frames from one of a window to the next
-    gap: int = setting(1, "frames from one of a window to the next", minimum=1)
-    # share of windows seen in a mirror
-    flip: float = setting(0.5, "share of windows seen in a mirror", minimum=0, maximum=1)
-    # share of windows whose colours are changed
-    jitter: float = setting(0.5, "share of windows whose colours are changed", minimum=0, maximum=1)
-    # how much: brightness, contrast, saturation, hue
-    jitter_size: tuple[float, float, float, float] = setting(
-        (0.2, 0.2, 0.2, 0.1), "change of brightness, contrast, saturation, hue", minimum=0, maximum=0.5
-    )
-    # resized frames are kept in memory up to this many MiB, in every process that reads
-    cache_mib: int = setting(512, "MiB of resized frames kept in memory, a process", minimum=0)
 
 
 class ClipWindows:

@@ -47,14 +47,12 @@ def train_depth(argv: list[str]) -> int:
 
 
 def _parse(name: str, kind: type[Any], argv: list[str]) -> tuple[argparse.Namespace, Any]:
-    from videocups.train.config_file import read_config
-    from videocups_core.config import describe
+    from videocups.train.config_file import read_config, setting_lines
 
-    settings = "\n".join(f"  {key} = {default!r}: {text}" for key, default, text in describe(kind))
     parser = argparse.ArgumentParser(
         prog=f"videocups train {name}",
         description="A run that was stopped goes on when the same command is given again.",
-        epilog=f"settings (--config FILE and --set KEY=VALUE):\n{settings}\n\nExit status: 0 done, 1 failed.",
+        epilog=f"settings (--config FILE, --set KEY=VALUE):\n{setting_lines(kind())}\n\nExit status: 0 done, 1 failed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
-from videocups_core.config import from_mapping, override
+from videocups_core.config import describe, from_mapping, override, to_mapping
 
 T = TypeVar("T")
 
@@ -29,3 +30,13 @@ def read_config(cls: type[T], path: Path | None, changes: Sequence[str] = ()) ->
             raise ValueError(f"--set takes KEY=VALUE, such as loop.seed=1, got {change!r}")
         overrides[key] = yaml.safe_load(value)
     return override(config, overrides, source="--set") if overrides else config
+
+
+def setting_lines(config: Any) -> str:
+    """Return a line for each setting of ``config``: name, value and what it is."""
+    values = to_mapping(config)
+    rows = [
+        (name, reduce(lambda level, key: level[key], name.split("."), values), text)
+        for name, _, text in describe(type(config))
+    ]
+    return "\n".join(f"  {name} = {value}: {text}" for name, value, text in rows)

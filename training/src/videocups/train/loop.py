@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,39 +18,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from videocups.train.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint, save_checkpoint
-from videocups_core.config import setting
+from videocups.train.settings import LoopConfig
 
 Batch = dict[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """How to train, whatever is learned."""
-
-    # everything random hangs on this
-    seed: int = setting(0, "everything random hangs on this", minimum=0)
-    # steps of the whole run; 0 derives them from the data
-    steps: int = setting(0, "steps of the whole run; 0 derives them from the size of the data", minimum=0)
-    # windows of a step
-    batch_size: int = setting(1, "windows of a step", minimum=1)
-    # adam, or adamw with decoupled weight decay
-    optimizer: Literal["adam", "adamw"] = setting("adam", "adam, or adamw with decoupled weight decay")
-    # before any schedule
-    learning_rate: float = setting(2e-4, "before any schedule", minimum=0)
-    # of the optimizer
-    weight_decay: float = setting(0.0, "of the optimizer", minimum=0)
-    # gradients with a larger norm are scaled down to it; 0 = never
-    clip_norm: float = setting(1.0, "gradients with a larger norm are scaled down to it; 0 = never", minimum=0)
-    # processes that read data; 0 = the training process itself
-    workers: int = setting(0, "processes that read data; 0 = the training process itself", minimum=0)
-    # steps between checkpoints
-    checkpoint_every: int = setting(1000, "steps between checkpoints", minimum=1)
-    # steps between lines of metrics.jsonl
-    log_every: int = setting(50, "steps between lines of metrics.jsonl", minimum=1)
-    # steps in a row with a loss or gradient that is no number before the run gives up
-    max_bad_steps: int = setting(10, "steps in a row without a finite loss before the run gives up", minimum=1)
 
 
 class Task(Protocol):

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from videocups.train.clip_windows import WindowConfig
-from videocups.train.loop import LoopConfig
+from videocups.train.settings import LoopConfig, WindowConfig
 from videocups_core.config import setting
 
 
@@ -28,9 +27,15 @@ class DepthNetworkConfig:
     # farthest
     max_depth: float = setting(100.0, "farthest depth", minimum=0.001)
 
+    # depth everywhere before training; the default is disparity 1/2. Small nets drift to min_depth from there
+    initial_depth: float = setting(0.2, "depth everywhere before training", minimum=0.0001)
+
     def __post_init__(self) -> None:
-        if self.min_depth >= self.max_depth:
-            raise ValueError(f"min_depth must be below max_depth, got {self.min_depth} and {self.max_depth}")
+        if not self.min_depth < self.initial_depth < self.max_depth:
+            raise ValueError(
+                "min_depth < initial_depth < max_depth must hold, "
+                f"got {self.min_depth}, {self.initial_depth} and {self.max_depth}"
+            )
         if self.initial_encoder is not None and self.encoder != "resnet18":
             raise ValueError(f"initial_encoder needs encoder: resnet18, got {self.encoder!r}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file
@@ -96,7 +97,7 @@ class DepthNet(nn.Module):
         inputs = (*widths[1:], self.encoder.channels[-1])
         self.reduce = nn.ModuleList(_block(before, width) for before, width in zip(inputs, widths, strict=True))
         self.merge = nn.ModuleList(_block(width + skip, width) for width, skip in zip(widths, skips, strict=True))
-        self.heads = nn.ModuleList(_padded_conv(widths[scale], 1) for scale in range(config.scales))
+        self.heads = nn.ModuleList(self._head(widths[scale]) for scale in range(config.scales))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return (B, 1, H/2ˢ, W/2ˢ) for s = 0, 1, …; image (B, 3, H, W) in [0, 1]."""
@@ -110,6 +111,13 @@ class DepthNet(nn.Module):
             if level < self.config.scales:
                 found.append(torch.sigmoid(self.heads[level](field)))
         return found[::-1]
+
+    def _head(self, width: int) -> nn.Conv2d:
+        head = _padded_conv(width, 1)
+        begin = torch.tensor(self.config.initial_depth)
+        disparity = depth_to_disparity(begin, self.config.min_depth, self.config.max_depth)
+        nn.init.constant_(cast(Tensor, head.bias), float(torch.logit(disparity)))
+        return head
 
 
 class PoseNet(nn.Module):

@@ -1,6 +1,1 @@
-"""RAFT trained without labels, by SMURF's losses; needs the extra ``train``."""
-
-from videocups.cues.smurf.config import SmurfConfig
-from videocups.cues.smurf.estimator import SmurfFlow
-
-__all__ = ["SmurfConfig", "SmurfFlow"]
+"""RAFT trained without labels, by SMURF's losses; all but the settings needs the extra ``train``."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from videocups.train.clip_windows import WindowConfig
-from videocups.train.loop import LoopConfig
+from videocups.train.settings import LoopConfig, WindowConfig
 from videocups_core.config import setting
 
 
