@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer  # noqa: E402
 from rosbags.typesys import Stores, get_typestore  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
@@ -28,6 +28,7 @@ from videocups_core.standin import StandInWorld  # noqa: E402
 from videocups_core.types import CameraModel  # noqa: E402
 from videocups_perception.conversions import image_message  # noqa: E402
 from videocups_perception.replay_node import ReplayNode, parse  # noqa: E402
+from videocups_perception.replay_sources import SourceError, open_source  # noqa: E402
 
 MS = 1_000_000
 T0 = 1_650_000_000_000_000_000
@@ -41,14 +42,17 @@ def header_at(stamp_ns):
     return header
 
 
-def write_bag(folder, count, period_ms, storage="mcap", topic="/image"):
+def write_bag(folder, count, period_ms, storage="mcap", topic="/image", compression=None):
     """Write a bag of world frames, logged 5 ms after their stamps; also a topic of a type that nobody has."""
     types = get_typestore(Stores.ROS2_JAZZY)
     from rosbags.typesys import get_types_from_msg
 
     types.register(get_types_from_msg("uint8 secret", "nowhere_msgs/msg/Unknown"))
     recorded = []
-    with Writer(folder, version=9, storage_plugin=STORAGES[storage]) as writer:
+    bag = Writer(folder, version=9, storage_plugin=STORAGES[storage])
+    if compression is not None:
+        bag.set_compression(compression, CompressionFormat.ZSTD)
+    with bag as writer:
         images = writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=types)
         unknown = writer.add_connection("/unknown", "nowhere_msgs/msg/Unknown", typestore=types)
         for index in range(count):
@@ -115,7 +119,7 @@ def test_rate_start_and_duration(play, tmp_path):
     assert 0.08 < arrival_s[-1] - arrival_s[0] < 0.3  # half a second, five times as fast
 
 
-@pytest.mark.parametrize("state", ["no metadata", "stale metadata", "one file"])
+@pytest.mark.parametrize("state", ["no metadata", "stale metadata", "binary metadata", "one file"])
 def test_the_storage_counts_not_its_metadata(play, tmp_path, state):
     recorded = write_bag(tmp_path / "bag", 5, 10)
     source = tmp_path / "bag"
@@ -124,10 +128,71 @@ def test_the_storage_counts_not_its_metadata(play, tmp_path, state):
     elif state == "stale metadata":
         text = (source / "metadata.yaml").read_text()
         (source / "metadata.yaml").write_text(text.replace("message_count: 5", "message_count: 0"))
+    elif state == "binary metadata":
+        (source / "metadata.yaml").write_bytes(b"\xff\xfe\x80")
     else:
         source = next(source.glob("*.mcap"))
     _, heard = play(source)
     assert [bytes(data) for _, data in heard["/image"]] == recorded
+
+
+@pytest.mark.parametrize("storage", ["mcap", "db3"])
+@pytest.mark.parametrize("mode", ["MESSAGE", "FILE"])
+def test_what_the_recorder_compressed_is_unpacked(tmp_path, storage, mode):
+    recorded = write_bag(tmp_path / "bag", 3, 10, storage, compression=CompressionMode[mode])
+    for state in ("whole", "no metadata"):
+        if state == "no metadata" and mode == "FILE":
+            continue  # a sentence, below
+        if state == "no metadata":
+            (tmp_path / "bag" / "metadata.yaml").unlink()
+        source = open_source(tmp_path / "bag", compressed=False)
+        assert [record.cdr for record in source.records(frozenset(["/image"]), 0)] == recorded
+
+
+def test_what_nothing_can_be_played_of_is_a_sentence(tmp_path):
+    write_bag(tmp_path / "bag", 3, 10)
+    write_bag(tmp_path / "packed", 3, 10, compression=CompressionMode.FILE)
+    (tmp_path / "packed" / "metadata.yaml").unlink()
+    file = next((tmp_path / "bag").glob("*.mcap"))
+    (tmp_path / "cut.mcap").write_bytes(file.read_bytes()[:-2000])
+    for source, sentence in ((tmp_path / "packed", "cannot be read as a bag"), (tmp_path / "cut.mcap", "bag cut")):
+        with pytest.raises(SourceError, match=sentence):
+            open_source(source, compressed=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--start", "5"], "no message of /image lies 5 s or more after the beginning"),
+        (["--start", "5", "--loop"], "no message of /image lies 5 s"),
+        (["--topics", "/image", "/imgae"], "has no /imgae; it has /image, /unknown"),
+        (["--topics", "/unknown"], "install the packages"),
+    ],
+)
+def test_a_replay_of_nothing_fails_with_a_sentence(spinner, tmp_path, capfd, options, sentence):
+    write_bag(tmp_path / "bag", 3, 10)
+    arguments = parse([str(tmp_path / "bag"), *options])
+    try:
+        node = spinner(lambda context: ReplayNode(arguments, context=context)).node
+    except SourceError as error:
+        assert sentence in str(error)
+        return
+    node.begin()
+    deadline_s = time.monotonic() + 10
+    while node.exit_status is None:
+        assert time.monotonic() < deadline_s, "it went on for ever"
+        time.sleep(0.01)
+    assert node.exit_status == 1
+    assert sentence in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--rate=nan", "--rate=0", "--start=inf", "--duration=nan", "--timeout=nan", "--wait=-1", "--listeners=-1"]
+)
+def test_numbers_that_mean_nothing_are_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        parse(["bag", option])
+    assert "must be a number of at least" in capsys.readouterr().err
 
 
 def test_as_fast_as_the_node_follows_no_frame_is_lost(make_rig, play, tmp_path):
@@ -183,7 +248,7 @@ def test_a_message_that_is_no_image_stops_neither_replay_nor_node(make_rig, play
             good = image_message(header_at(T0 + index * 50 * MS), WORLD.image_rgb(index), "rgb8")
             junk = b"\x00\x01\x00\x00" + b"\xff" * 40 if index % 2 else bytes(serialize_message(good))
             writer.write(images, T0 + index * 50 * MS, junk)
-    rig = make_rig(input_reliability="reliable", input_depth=10)
+    rig = make_rig(input_reliability="reliable", input_depth=10, drop_policy="none")  # a busy machine drops no frame
     rig.listen_to_results()
     rig.start()
     node, _ = play(tmp_path / "bag", listeners=2)
@@ -253,12 +318,18 @@ def test_as_a_process_it_ends_with_a_summary_or_a_sentence(tmp_path):
         assert "Traceback" not in failed.stderr
 
 
-def test_a_signal_ends_it_with_status_0(tmp_path):
+def test_a_signal_ends_it_with_status_0(spinner, tmp_path):
     write_bag(tmp_path / "bag", 50, 1000)
-    command = [sys.executable, "-m", "videocups_perception.replay_node", str(tmp_path / "bag")]
+    heard = []
+    observer = spinner(lambda context: rclpy.create_node("listener", context=context))
+    observer.node.create_subscription(Image, "/image", heard.append, 10)
+    command = [sys.executable, "-m", "videocups_perception.replay_node", str(tmp_path / "bag"), "--listeners", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.0)
-    assert process.poll() is None
+    deadline_s = time.monotonic() + 30
+    while not heard:
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     start_s = time.monotonic()
     _, errors = process.communicate(timeout=10)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import rclpy
@@ -43,6 +45,16 @@ def keep_large_buffers() -> None:
     mallopt(mmap_threshold, 32 << 20)  # the largest value that all versions take; a raw 4K image is 25 MB
     mallopt(trim_threshold, 512 << 20)
     mallopt(top_pad, 16 << 20)
+
+
+def require_at_least(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, least_of: Mapping[str, float]
+) -> None:
+    """End with a sentence where an option is below its least value, infinite or not a number."""
+    for name, least in least_of.items():
+        value = getattr(options, name)
+        if not (value >= least and math.isfinite(value)):
+            parser.error(f"--{name.replace('_', '-')} must be a number of at least {least:g}, got {value:g}")
 
 
 def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> int:

@@ -28,7 +28,7 @@ from videocups_perception.conversions import (
     rgb_from_message,
     stamp_ns,
 )
-from videocups_perception.node_process import run_node
+from videocups_perception.node_process import require_at_least, run_node
 from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
 
 WATCH_PERIOD_S = 0.1
@@ -219,9 +219,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--best-effort", action="store_true", help="subscribe to cameras that are not reliable")
     parser.add_argument("--until-silent", type=float, default=0.0, metavar="S", help="end after S seconds of silence")
     options = parser.parse_args(arguments)
-    for name, least in (("max_frames", 1), ("max_gap", 1e-3), ("queue", 1), ("until_silent", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be at least {least:g}, got {getattr(options, name):g}")
+    require_at_least(parser, options, {"max_frames": 1, "max_gap": 1e-3, "queue": 1, "until_silent": 0})
     return options
 
 

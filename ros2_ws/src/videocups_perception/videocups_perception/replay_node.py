@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock
 from videocups_msgs.msg import PanopticFrame
 
 from videocups_perception.conversions import stamp_ns
-from videocups_perception.node_process import run_node
+from videocups_perception.node_process import require_at_least, run_node
 from videocups_perception.replay_pace import ClockPace, FollowPace
 from videocups_perception.replay_sources import IMAGE_KINDS, Channel, Record, Source, SourceError, open_source
 
@@ -45,10 +45,11 @@ class ReplayNode(Node):
         for channel in self._source.channels:
             if not options.topics or channel.topic in options.topics:
                 self._advertise(channel)
+        held = ", ".join(channel.topic for channel in self._source.channels) or "nothing but /clock"
+        if missing := set(options.topics) - {channel.topic for channel in self._source.channels}:
+            raise SourceError(f"{options.source} has no {', '.join(sorted(missing))}; it has {held}")
         if not self._publishers_of_topics:
-            raise SourceError(
-                f"nothing to replay: {options.source} has {', '.join(c.topic for c in self._source.channels)}"
-            )
+            raise SourceError(f"nothing to replay: {options.source} has {held}; install the packages of its messages")
         if options.follow:
             self.follow_pace = FollowPace(options.window, options.timeout, self._stopped)
             self.create_subscription(PanopticFrame, options.follow, self._on_answer, 50)
@@ -127,6 +128,7 @@ class ReplayNode(Node):
 
     def _play_once(self) -> None:
         self._clock_pace.restart()
+        before = self.published.total()
         topics = frozenset(self._publishers_of_topics)
         first_ns: int | None = None
         for record in self._source.records(topics, round(self._options.start * 1e9)):
@@ -139,6 +141,11 @@ class ReplayNode(Node):
             self._send(record)
         if self.follow_pace is not None:
             self.follow_pace.finish()
+        if self.published.total() == before and not self._stopped.is_set():
+            raise SourceError(
+                f"no message of {', '.join(sorted(topics))} lies {self._options.start:g} s or more after the beginning "
+                f"of {self._options.source}; give a smaller --start or other --topics"
+            )
 
     def _send(self, record: Record) -> None:
         if self.follow_pace is not None and record.kind in IMAGE_KINDS:
@@ -188,9 +195,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--wait", type=float, default=10.0, help="give up waiting after so many seconds (default 10)")
     parser.add_argument("--compressed", action="store_true", help="send a clip's image files as CompressedImage")
     options = parser.parse_args(arguments)
-    for name, least in (("rate", 1e-6), ("window", 1), ("timeout", 1e-3), ("start", 0), ("duration", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least:g}, got {getattr(options, name):g}")
+    least = {"rate": 1e-6, "window": 1, "timeout": 1e-3, "start": 0, "duration": 0, "listeners": 0, "wait": 0}
+    require_at_least(parser, options, least)
     return options
 
 

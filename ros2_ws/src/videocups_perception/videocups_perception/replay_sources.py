@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,13 @@ from videocups_core.clip import CLIP_FILE, Clip, read_rgb
 from videocups_core.types import CameraModel
 from videocups_perception.conversions import image_message
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 STORAGE_SUFFIXES = (".mcap", ".db3")
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 IMAGE_KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 FRAME_ID = "camera"
 
@@ -98,7 +105,7 @@ class BagSource:
                     continue
                 try:
                     for connection, log_ns, data in reader.messages(wanted, start=self._first_ns + start_ns):
-                        yield Record(connection.topic, connection.msgtype, log_ns, bytes(data))
+                        yield Record(connection.topic, connection.msgtype, log_ns, _unpacked(bytes(data)))
                 except Exception as error:  # rosbags passes on what its storages raise: struct, zlib, apsw, its own
                     raise SourceError(
                         f"{path} is damaged ({error}); 'videocups bag cut' saves what can be read"
@@ -173,7 +180,7 @@ def _listed_files(metadata: Path) -> list[str]:
     try:
         content = yaml.safe_load(metadata.read_text())
         return [Path(name).name for name in content["rosbag2_bagfile_information"]["relative_file_paths"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return []  # the storage files speak for themselves
 
 
@@ -188,11 +195,21 @@ class _opened:  # noqa: N801  used like a function
             self._reader = Reader(self._path)
             self._reader.open()
         except Exception as error:  # as above: any of the storages' own
-            raise SourceError(f"{self._path} cannot be read as a bag ({error})") from error
+            raise SourceError(
+                f"{self._path} cannot be read as a bag ({error}); 'videocups bag cut' saves what is whole in it"
+            ) from error
         return self._reader
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return the CDR bytes of a message that the recorder may have compressed by itself.
+
+    Only metadata.yaml knows of that, and it may be lost; but CDR begins with a zero byte and zstd never does.
+    """
+    return bytes(zstd.decompress(data)) if data.startswith(ZSTD_MAGIC) else data
 
 
 def _is_latched(connection: Any) -> bool:
