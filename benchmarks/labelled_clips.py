@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -35,15 +37,32 @@ class Truth:
     objects: np.ndarray
 
 
+def heading(title: str) -> str:
+    """Return the head of a results table: what, when, on which machine."""
+    cores = os.cpu_count()
+    machine = f"{cores}-core {platform.machine()} cloud VM, {platform.system()}, Python {platform.python_version()}"
+    return f"# {title}\n\n{datetime.date.today().isoformat()}, {machine}, OpenCV {cv2.__version__}\n"
+
+
 class LabelledClip(Protocol):
+    """A clip with truth."""
+
     name: str
     camera: CameraModel
 
     def __len__(self) -> int: ...
 
-    def rgb(self, index: int) -> np.ndarray: ...
+    def rgb(self, index: int) -> np.ndarray:
+        """Return frame ``index``."""
+        ...
 
-    def truth(self, index: int) -> Truth: ...
+    def truth(self, index: int) -> Truth:
+        """Return what is true of it."""
+        ...
+
+    def ways(self, index: int) -> dict[int, str]:
+        """Return how each moving object moves: "across", "oncoming", "along", or "standing" where the ego stands."""
+        ...
 
 
 def data_folder() -> Path:
@@ -74,22 +93,35 @@ class StreetClip:
 
     @cached_property
     def meta(self) -> dict[str, Any]:
+        """The content of clip.json."""
         return json.loads((self.folder / "clip.json").read_text())
 
     def __len__(self) -> int:
         return int(self.meta["frames"])
 
     def rgb(self, index: int) -> np.ndarray:
+        """Return frame ``index``."""
         return read_rgb(self.folder / "frames" / f"{index:06d}.jpg")
 
     def truth(self, index: int) -> Truth:
+        """Return what is true of it."""
         moving = self.meta["moving_tracks"].get(str(index), [])
         flow, valid = self._flow(index)
         depth = self._png("depth", index).astype(np.float32) / 256
         return Truth(flow, valid, depth, moving_objects(self._png("track", index).astype(np.int32), moving))
 
-    def camera_pose(self, index: int) -> np.ndarray:
-        return np.array(self.meta["camera_to_world"][index])
+    def ways(self, index: int) -> dict[int, str]:
+        """Return how each moving object moves against the ego."""
+        if index + 1 >= len(self):
+            return {}
+        here, there = (np.array(self.meta["camera_to_world"][at])[:3, 3] for at in (index, index + 1))
+        now, then = (self.meta["objects"][at] for at in (index, index + 1))
+        ways = {}
+        for track in self.meta["moving_tracks"].get(str(index), []):
+            if str(track) in now and str(track) in then:
+                step = [np.array(table[str(track)]["pose"])[:3, 3] for table in (now, then)]
+                ways[int(track)] = way_of(step[1] - step[0], there - here)
+        return ways
 
     def _flow(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         if not (self.folder / "truth" / "flow" / f"{index:06d}.png").is_file():
@@ -99,6 +131,15 @@ class StreetClip:
 
     def _png(self, kind: str, index: int) -> np.ndarray:
         return cv2.imread(str(self.folder / "truth" / kind / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
+
+
+def way_of(object_step: np.ndarray, ego_step: np.ndarray) -> str:
+    """Return how an object's step lies to the ego's: within 30° of it or against it, or across."""
+    ego, other = np.linalg.norm(ego_step[:2]), np.linalg.norm(object_step[:2])
+    if ego < 0.05:
+        return "standing"
+    cosine = float(object_step[:2] @ ego_step[:2]) / (ego * max(other, 1e-9))
+    return "along" if cosine > 0.866 else "oncoming" if cosine < -0.866 else "across"
 
 
 class WorldClip:
@@ -118,7 +159,13 @@ class WorldClip:
         return len(self.world)
 
     def rgb(self, index: int) -> np.ndarray:
+        """Return frame ``index``."""
         return self._frame(index)[0]
 
     def truth(self, index: int) -> Truth:
+        """Return what is true of it."""
         return self._frame(index)[1]
+
+    def ways(self, index: int) -> dict[int, str]:
+        """Return nothing: rendered worlds keep no poses of their objects."""
+        return {}

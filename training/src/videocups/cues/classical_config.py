@@ -21,7 +21,7 @@ class ClassicalConfig:
     """Settings of the classical cues; the defaults are the quality preset."""
 
     # flow of the first, quick look at the clip
-    survey_flow: DisFlowConfig = field(default_factory=DisFlowConfig)
+    survey_flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(preset="fast"))
     # flow of the cues
     flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(upscale=2.0))
     # estimate flow beyond what ground and ego-motion predict
@@ -40,7 +40,6 @@ class ClassicalConfig:
 
 QUALITY = ClassicalConfig()
 FAST = ClassicalConfig(
-    survey_flow=DisFlowConfig(preset="fast", upscale=0.5),
-    flow=DisFlowConfig(preset="fast"),
+    flow=DisFlowConfig(preset="fast"), ego=EgoMotionConfig(samples=2500), static=StaticTestConfig(scale=0.5)
 )
 PRESETS = {"quality": QUALITY, "fast": FAST}

@@ -73,7 +73,7 @@ def settle_pair(
     ground: GroundConfig,
     ignore: NDArray[np.bool_] | None = None,
 ) -> PairGeometry:
-    """Correct a pair that has no ground or an odd direction by what is usual around it, where that explains the flow."""
+    """Correct a pair without ground or with an odd direction by what is usual around it, where that explains it."""
     if pair.motion.kind == "standing" or habit.normal is None or habit.axis is None:
         return pair
     odd = pair.motion.kind == "moving" and float(pair.motion.direction @ habit.axis) < np.cos(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from videocups.cues.epipolar import Matrix, Parallax
 from videocups.cues.flow import FloatMap
 from videocups.cues.ground_plane import Ground
+from videocups.instances.boxes import label_boxes
 from videocups_core.config import setting
 
 Mask = NDArray[np.bool_]
@@ -103,13 +104,13 @@ def ground_in_heights(normal: Matrix, rays: FloatMap) -> FloatMap:
 def stand_on_ground(inverse_depth: FloatMap, regions: NDArray[np.int32], ground: FloatMap) -> FloatMap:
     """Give each region the depth of the ground at its lower edge: parallax says nothing true of what moves."""
     corrected = inverse_depth.copy()
-    for number in np.unique(regions[regions > 0]):
-        inside = regions == number
-        rows = np.nonzero(inside.any(axis=1))[0]
-        columns = np.nonzero(inside[rows[-1]])[0]
-        at_base = float(ground[rows[-1], int(columns.mean())])
+    for number, _, box in label_boxes(regions):
+        inside = regions[box] == number
+        base = box[0].stop - 1
+        columns = np.flatnonzero(inside[-1]) + box[1].start
+        at_base = float(ground[base, int(columns.mean())])
         if at_base > 0:
-            corrected[inside] = at_base
+            corrected[box][inside] = at_base
     return corrected
 
 

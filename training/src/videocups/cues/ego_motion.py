@@ -164,13 +164,17 @@ def correspondences(
 
 def _ransac(first: Matrix, second: Matrix, threshold: float) -> tuple[Matrix, Matrix] | None:
     cv2.setRNGSeed(0)  # the same flow gives the same motion
-    points = np.ascontiguousarray(first[:, :2]), np.ascontiguousarray(second[:, :2])
+    few = slice(None, None, max(1, len(first) // 2000))  # enough to vote; the refinement uses all
+    points = np.ascontiguousarray(first[few, :2]), np.ascontiguousarray(second[few, :2])
     essential, inliers = cv2.findEssentialMat(
         *points, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=threshold
     )
     if essential is None or essential.shape != (3, 3):
         return None
-    _, rotation, direction, _ = cv2.recoverPose(essential, *points, np.eye(3), mask=inliers)
+    agree = np.flatnonzero(inliers)[:: max(1, int(np.count_nonzero(inliers)) // 300)]  # which of four poses: a few do
+    if agree.size < 5:
+        return None
+    _, rotation, direction, _ = cv2.recoverPose(essential, points[0][agree], points[1][agree], np.eye(3))
     return np.asarray(rotation, np.float64), np.asarray(direction, np.float64).ravel()
 
 
@@ -201,7 +205,7 @@ def _refine(
         weighted = jacobian * (1.0 / (1.0 + np.square(error / scale_px)) ** 2)[:, None]
         change = np.linalg.solve(weighted.T @ jacobian + 1e-9 * len(error) * np.eye(free), -weighted.T @ error)
         rotation, direction = moved(np.pad(change, (0, 5 - free)))
-        if np.abs(change).max() < 1e-6:
+        if np.abs(change).max() < 1e-5:
             break
     return rotation, direction
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from videocups.cues.epipolar import Matrix, Parallax, pinhole
 from videocups.cues.flow import FloatMap
 from videocups.cues.ground_plane import Ground
+from videocups.instances.boxes import label_boxes
 from videocups.instances.region_growing import RegionGrowingConfig, grow_regions
 from videocups_core.config import setting
 from videocups_core.types import CameraModel
@@ -33,8 +33,8 @@ class FloatingConfig:
     # sizes of objects in camera heights
     max_height: float = setting(2.5, "objects are at most this high, in camera heights", minimum=0.1)
     max_width: float = setting(6.0, "objects are at most this wide, in camera heights", minimum=0.1)
-    # smaller groups are left out
-    min_area_px: int = setting(60, "smaller groups are left out", minimum=1)
+    # groups that fill less of the image are left out
+    min_area_share: float = setting(0.00045, "groups that fill less of the image are left out", minimum=0.0)
     # an object fills at least this share of its box
     min_fill: float = setting(0.3, "an object fills this share of its box", minimum=0.0, maximum=1.0)
     # relative spread of depth within an object
@@ -64,12 +64,9 @@ def floating_surprise(
     depth = np.maximum(rho, 1e-5).astype(np.float32)
     groups = grow_regions(candidates.astype(np.float32), depth, np.ones((*rho.shape, 2), np.float32), growing)
     surprise = np.zeros(rho.shape, np.float32)
-    areas = np.bincount(groups.ravel())
-    for number, box in enumerate(ndimage.find_objects(groups), 1):
-        if areas[number] >= config.min_area_px:
-            inside = groups[box] == number
-            score = _group_surprise(inside, box, rho, noise, is_ground, ground.normal, camera, config)
-            surprise[box][inside] = score
+    for number, _, box in label_boxes(groups, round(config.min_area_share * groups.size)):
+        inside = groups[box] == number
+        surprise[box][inside] = _group_surprise(inside, box, rho, noise, is_ground, ground.normal, camera, config)
     return surprise
 
 

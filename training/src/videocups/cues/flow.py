@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from videocups_core.config import setting
@@ -85,11 +86,33 @@ def visible(flow_px: FloatMap, return_flow_px: FloatMap) -> NDArray[np.bool_]:
 
     Forward-backward check with the constants of "brox" in SMURF: |f + b(x + f)|² < 0.01 (|f|² + |b|²) + 0.5.
     """
-    back = warp(return_flow_px, flow_px)
-    gap = np.square(flow_px + back).sum(axis=2)
-    size = np.square(flow_px).sum(axis=2) + np.square(back).sum(axis=2)
-    comes_back: NDArray[np.bool_] = gap < 0.01 * size + 0.5
-    return comes_back & lands_inside(flow_px)
+    seen: NDArray[np.bool_] = _comes_back(flow_px, return_flow_px)
+    return seen
+
+
+@njit(cache=True)
+def _comes_back(flow_px: FloatMap, return_flow_px: FloatMap) -> Any:
+    height, width = flow_px.shape[:2]
+    seen = np.zeros((height, width), np.bool_)
+    for row in range(height):
+        for column in range(width):
+            u, v = flow_px[row, column, 0], flow_px[row, column, 1]
+            x, y = column + u, row + v
+            if not (x >= 0 and x <= width - 1 and y >= 0 and y <= height - 1):
+                continue
+            left, top = int(x), int(y)
+            right, low = min(left + 1, width - 1), min(top + 1, height - 1)
+            a, b = x - left, y - top
+            gap = np.float32(0)
+            size = u * u + v * v
+            for axis in range(2):
+                upper = (1 - a) * return_flow_px[top, left, axis] + a * return_flow_px[top, right, axis]
+                lower = (1 - a) * return_flow_px[low, left, axis] + a * return_flow_px[low, right, axis]
+                back = (1 - b) * upper + b * lower
+                gap += (flow_px[row, column, axis] + back) ** 2
+                size += back * back
+            seen[row, column] = gap < 0.01 * size + 0.5
+    return seen
 
 
 def lands_inside(flow_px: FloatMap) -> NDArray[np.bool_]:

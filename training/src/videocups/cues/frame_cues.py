@@ -12,8 +12,8 @@ from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import Habit
 from videocups.cues.continuity import match_exposure
 from videocups.cues.depth import Measured, dense_inverse_depth, fuse, ground_in_heights, measure
-from videocups.cues.flow import FloatMap
 from videocups.cues.floating import floating_surprise
+from videocups.cues.flow import FloatMap
 from videocups.cues.frame_pair import FramePair, View
 from videocups.cues.motion import (
     agree_on_floating,
@@ -83,7 +83,7 @@ def cues_of_frame(
         still = np.zeros((*ground.shape, 2), np.float32)
         nothing = np.zeros_like(ground)
         return FrameCues(index, False, still, still, depth, nothing, ground, nothing > 0, pair, held)
-    looks = appearance(rgb)
+    looks = appearance(rgb, config.static.scale)
     tests = [_test(rgb, looks, image, view, rays, camera, config) for image, view in neighbours]
     views = [view for _, view in neighbours]
     motion = motion_probability(_surprise(views, tests, hood, camera, config))
@@ -104,7 +104,7 @@ def _test(
     camera: CameraModel,
     config: ClassicalConfig,
 ) -> StaticTest:
-    neighbour_looks = appearance(match_exposure(rgb, neighbour, config.continuity))
+    neighbour_looks = appearance(match_exposure(rgb, neighbour, config.continuity), config.static.scale)
     return static_surprise(view, looks, neighbour_looks, rays, camera, config.static)
 
 

@@ -35,13 +35,20 @@ def hint(raw_surprises: Sequence[FloatMap], visible: Sequence[NDArray[np.bool_]]
 
     It never makes a pixel move; it ranks pixels for whoever uses another threshold.
     """
-    shown = np.sum(visible, axis=0).astype(np.float32)
+    shown = np.sum(visible, axis=0, dtype=np.float32)
     total = np.sum(
-        [np.where(seen, np.minimum(raw, 6), 0) for raw, seen in zip(raw_surprises, visible, strict=True)], axis=0
+        [np.where(seen, np.minimum(raw, 6), 0) for raw, seen in zip(raw_surprises, visible, strict=True)],
+        axis=0,
+        dtype=np.float32,
     )
-    spread_px = 0.008 * shown.shape[1]
-    near = cv2.GaussianBlur(total.astype(np.float32), (0, 0), spread_px)
-    mean = near / np.maximum(cv2.GaussianBlur(shown, (0, 0), spread_px), 1e-3)
+    height, width = shown.shape
+    small = max(1, width // 4), max(1, height // 4)  # a blur this wide needs no full resolution
+    spread_px = 0.002 * width
+    near, weight = (
+        cv2.GaussianBlur(cv2.resize(field, small, interpolation=cv2.INTER_AREA), (0, 0), spread_px)
+        for field in (total, shown)
+    )
+    mean = cv2.resize(near / np.maximum(weight, 1e-3), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(1.6 * (1 - np.exp(-mean / 3)), np.float32)
 
 

@@ -12,9 +12,12 @@ CLIP = 30.0
 """grey levels beyond which a mismatch is a mismatch."""
 
 
-def appearance(rgb: NDArray[np.uint8], blur_px: float = 0.7) -> FloatMap:
-    """Return (H, W, 3): grey value and both gradients, in comparable units of grey levels."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+def appearance(rgb: NDArray[np.uint8], scale: float = 1.0, blur_px: float = 0.7) -> FloatMap:
+    """Return (h, w, 3): grey value and both gradients, in comparable units of grey levels, of the scaled image."""
+    image = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    if scale != 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = image.astype(np.float32)
     grey = cv2.GaussianBlur(grey, (0, 0), blur_px)
     across, down = cv2.Sobel(grey, -1, 1, 0, ksize=3, scale=0.5), cv2.Sobel(grey, -1, 0, 1, ksize=3, scale=0.5)
     return np.asarray(cv2.merge([grey, across, down]), np.float32)

@@ -37,6 +37,8 @@ class StaticTestConfig:
     ground_share: float = setting(0.95, "inverse depth below this share of the ground's is below it", minimum=0.0)
     # compare images in windows of this side
     window_px: int = setting(7, "side of the window in which images are compared", minimum=1)
+    # images are compared at this scale; half of it is four times as fast and blind to the smallest things
+    scale: float = setting(1.0, "images are compared at this scale", minimum=0.1, maximum=1.0)
     # grey levels added to both costs: two good matches are equally good
     cost_floor: float = setting(3.0, "grey levels added to the costs that are compared", minimum=0.01)
     # static matches worse than free flow by this factor: the doubt begins, and is complete ``doubt_width`` above
@@ -70,7 +72,7 @@ def static_surprise(
     camera: CameraModel,
     config: StaticTestConfig | None = None,
 ) -> StaticTest:
-    """Ask one neighbour which pixels moved; ``looks``: ``appearance`` of both images."""
+    """Ask one neighbour which pixels moved; ``looks``: ``appearance`` of both images at ``config.scale``."""
     config = config or StaticTestConfig()
     if view.motion.kind == "standing":
         return _before_standing_camera(view, looks, neighbour_looks, camera, config)
@@ -107,10 +109,21 @@ def _doubt(
     view: View, looks: FloatMap, neighbour_looks: FloatMap, static: list[FloatMap], config: StaticTestConfig
 ) -> FloatMap:
     """Return (H, W) in [0, 1]: how much worse the best static guess matches than the free flow."""
-    free = match_cost(looks, neighbour_looks, view.flow_px, config.window_px)
-    best = np.minimum.reduce([match_cost(looks, neighbour_looks, flow, config.window_px) for flow in static])
-    worse = (best + config.cost_floor) / (free + config.cost_floor)
-    return np.asarray(np.clip((worse - config.doubt_from) / config.doubt_width, 0, 1), np.float32)
+
+    def cost(flow_px: FloatMap) -> FloatMap:
+        small = flow_px
+        if config.scale != 1:
+            size = looks.shape[1], looks.shape[0]
+            small = np.asarray(cv2.resize(flow_px, size, interpolation=cv2.INTER_NEAREST)) * np.float32(config.scale)
+        return match_cost(looks, neighbour_looks, small, max(3, round(config.window_px * config.scale)))
+
+    best = np.minimum.reduce([cost(flow) for flow in static])
+    worse = (best + config.cost_floor) / (cost(view.flow_px) + config.cost_floor)
+    doubt = np.clip((worse - config.doubt_from) / config.doubt_width, 0, 1).astype(np.float32)
+    if config.scale != 1:
+        height, width = view.visible.shape
+        doubt = np.asarray(cv2.resize(doubt, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return doubt
 
 
 def _seen(surprise: FloatMap, doubt: FloatMap, view: View) -> FloatMap:
@@ -121,14 +134,16 @@ def fill_inverse_depth(
     seen: Parallax, reliable: NDArray[np.bool_], least: FloatMap, windows_px: tuple[int, ...] = (7, 19, 55, 163)
 ) -> FloatMap:
     """Return (H, W) inverse depth averaged over reliable pixels in the smallest window that holds enough of them."""
+    height, width = least.shape
+    size = max(1, width // 2), max(1, height // 2)  # neighbourhoods need no full resolution
     precision = np.where(reliable, 1 / (np.square(seen.noise) + np.square(0.02 * seen.inverse_depth) + 1e-8), 0)
     precision = (precision / max(float(precision.max(initial=0)), 1e-9)).astype(np.float32)
-    carried = precision * seen.inverse_depth
-    share = reliable.astype(np.float32)
-    filled, done = np.zeros(least.shape, np.float32), np.zeros(least.shape, bool)
+    fields = precision, precision * seen.inverse_depth, reliable.astype(np.float32)
+    weight, carried, share = (cv2.resize(field, size, interpolation=cv2.INTER_AREA) for field in fields)
+    filled, done = np.zeros(weight.shape, np.float32), np.zeros(weight.shape, bool)
     for window in windows_px:
-        size = (window, window)
-        mean = cv2.blur(carried, size) / (cv2.blur(precision, size) + 1e-12)
+        side = (window // 2 | 1, window // 2 | 1)
+        mean = cv2.blur(carried, side) / (cv2.blur(weight, side) + 1e-12)
         filled = np.where(done, filled, mean)
-        done |= cv2.blur(share, size) > 0.15
-    return np.maximum(filled, least)
+        done |= cv2.blur(share, side) > 0.15
+    return np.maximum(np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)), least)

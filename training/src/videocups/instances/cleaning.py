@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from videocups_core.config import setting
 
@@ -45,16 +46,26 @@ def fill_holes(regions: NDArray[np.int32]) -> NDArray[np.int32]:
     count, holes = cv2.connectedComponents((regions == 0).astype(np.uint8), connectivity=4)
     if count <= 1:
         return regions
-    # the smallest and largest region next to each component; the image edge counts as a region of its own
-    framed = np.pad(regions.astype(np.float32), 1, constant_values=-1)
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    none = np.float32(np.inf)
-    lowest = cv2.erode(np.where(framed == 0, none, framed), cross)[1:-1, 1:-1]
-    highest = cv2.dilate(np.where(framed == 0, -none, framed), cross)[1:-1, 1:-1]
-    index = np.arange(1, count)
-    low = ndimage.minimum(lowest, holes, index)
-    high = ndimage.maximum(highest, holes, index)
-    owner = np.zeros(count, dtype=np.int32)
-    enclosed = (low == high) & (low > 0)
-    owner[1:][enclosed] = low[enclosed].astype(np.int32)
+    owner = _owners(regions, holes, count)
     return np.where(regions == 0, owner[holes], regions)
+
+
+@njit(cache=True)
+def _owners(regions: NDArray[np.int32], holes: NDArray[np.int32], count: int) -> Any:
+    """Return for each component of the rest the only region it touches, 0 where it touches more or the image edge."""
+    nobody, several = -1, 0
+    owner = np.full(count, nobody, dtype=np.int32)
+    height, width = regions.shape
+    for row in range(height):
+        for column in range(width):
+            hole = holes[row, column]
+            if hole == 0 or owner[hole] == several:
+                continue
+            if row == 0 or column == 0 or row == height - 1 or column == width - 1:
+                owner[hole] = several
+                continue
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                region = regions[row + down, column + right]
+                if region > 0 and owner[hole] != region:
+                    owner[hole] = region if owner[hole] == nobody else several
+    return np.maximum(owner, 0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from videocups.instances.boxes import Box, label_boxes
 from videocups_core.config import setting
 
 LabelMap = NDArray[np.int32]
@@ -55,26 +55,22 @@ def complete_regions(
     if not config.enabled:
         return regions
     grown = regions.copy()
-    boxes = ndimage.find_objects(regions)
-    order = np.argsort(-np.bincount(regions.ravel(), minlength=len(boxes) + 1)[1:])
-    for index in order:
-        box = boxes[index]
-        if box is None:
-            continue
+    # larger ones first: they know their motion best
+    for number, _, box in sorted(label_boxes(regions), key=lambda entry: -entry[1]):
         limit = _limit(box, ground_slope, focal_px, regions.shape, config)
-        seed = regions[limit] == index + 1
+        seed = regions[limit] == number
         free = (grown[limit] == 0) & open_pixels[limit]
-        grown[limit][_completion(seed, free, flow_px[limit], config)] = index + 1
+        grown[limit][_completion(seed, free, flow_px[limit], config)] = number
     return grown
 
 
 def _limit(
-    box: tuple[slice, slice],
+    box: Box,
     ground_slope: FloatMap | None,
     focal_px: float,
     shape: tuple[int, int],
     config: CompletionConfig,
-) -> tuple[slice, slice]:
+) -> Box:
     height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
     top = box[0].stop - height * (1 + config.max_growth)
     if ground_slope is not None:
