@@ -1,0 +1,203 @@
+"""Train flow (SMURF), depth and motion (Dynamo-Depth) on the rendered world; compare with the classical cues.
+
+    python benchmarks/learned_cues.py --out runs/learned              # small nets, minutes on a CPU
+    python benchmarks/learned_cues.py --out runs/learned --gpu        # the published sizes, under ten minutes on a GPU
+
+Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where the
+folder stands. Flow: end-point error in px of pixels seen in both frames. Depth: every frame scaled to the true median,
+up to 80 m. Motion: area under the ROC curve of pixels on moving tracks, pooled over all frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from machine import machine
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from videocups.cues.classical import iter_cues, survey
+from videocups.cues.classical_config import FAST, QUALITY
+from videocups.cues.dynamo.config import DynamoConfig
+from videocups.cues.dynamo.estimator import DynamoCues
+from videocups.cues.dynamo.training import train_depth
+from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
+from videocups.cues.smurf.config import SmurfConfig
+from videocups.cues.smurf.estimator import SmurfFlow
+from videocups.cues.smurf.training import train_flow
+from videocups.progress import Progress
+from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
+from videocups.train.checkpoint import read_checkpoint
+from videocups.train.config_file import read_config
+from videocups_core.clip import Clip
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+MAX_DEPTH_M = 80.0
+# what fits into ten minutes of a large GPU: the published sizes and losses, fewer steps, hence a higher rate
+GPU_FLOW = [
+    "network.size=small", "data.height=256", "data.width=512", "crop_height=224", "crop_width=448",
+    "loss.student_crop=40", "schedule.fewest_steps=1200", "schedule.most_steps=1200", "loop.batch_size=4",
+    "loop.learning_rate=4.0e-4", "loop.workers=4",
+]  # fmt: skip
+GPU_DEPTH = [
+    "data.height=192", "data.width=384", "schedule.epochs=[4, 1, 2, 5]", "schedule.epoch_steps=200",
+    "loop.workers=4",
+]  # fmt: skip
+Image = NDArray[np.uint8]
+Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
+
+
+class StillFlow:
+    """No motion anywhere: the least a flow must beat."""
+
+    def flow_px(self, first_rgb: Image, second_rgb: Image) -> NDArray[np.float32]:
+        """Return zeros."""
+        return np.zeros((*first_rgb.shape[:2], 2), np.float32)
+
+
+def main() -> int:
+    options = parse()
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    device = "cuda" if options.gpu else "cpu"
+    size = (256, 512) if options.gpu else (144, 288)
+    print(place(options.gpu))
+    flow_hz = 10.0 if options.gpu else 30.0  # small nets in few steps learn small motion only
+    train, held = worlds(options, size, flow_hz)
+    flow_file = CONFIGS / ("flow.yaml" if options.gpu else "flow_tiny.yaml")
+    flow_config = read_config(SmurfConfig, flow_file, GPU_FLOW if options.gpu else [])
+    flow = options.out / "flow"
+    flow_done = read_checkpoint(flow) if options.measure_only else trained(train_flow, train, flow, flow_config, device)
+    print_flow(held, {
+        "no motion": StillFlow(),
+        "DIS medium": DisFlow(),
+        "DIS medium, 2x image": DisFlow(DisFlowConfig(upscale=2.0)),
+        f"SMURF, step {flow_done.step} of {flow_done.steps}": SmurfFlow(flow, device=device),
+    })  # fmt: skip
+    train, held = worlds(options, size, 10.0)
+    depth_file = CONFIGS / ("depth.yaml" if options.gpu else "depth_tiny.yaml")
+    depth_config = read_config(DynamoConfig, depth_file, GPU_DEPTH if options.gpu else [])
+    depth = options.out / "depth"
+    done = read_checkpoint(depth) if options.measure_only else trained(train_depth, train, depth, depth_config, device)
+    dynamo = DynamoCues(depth, device=device)
+    print_cues(held, {
+        "one depth, no motion": flat_cues,
+        "classical, fast": lambda clip: classical_cues(clip, FAST),
+        "classical, quality": lambda clip: classical_cues(clip, QUALITY),
+        f"Dynamo, step {done.step} of {done.steps}": lambda clip: learned_cues(clip, dynamo),
+    })  # fmt: skip
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
+    parser.add_argument("--gpu", action="store_true", help="the published sizes on a GPU instead of small nets")
+    parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
+    parser.add_argument("--train-clips", type=int, default=8)
+    parser.add_argument("--held-clips", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=24, help="of a training clip")
+    return parser.parse_args()
+
+
+def worlds(options: argparse.Namespace, size: tuple[int, int], hz: float) -> tuple[list[Path], list[Path]]:
+    """Render the training and the held clips."""
+    held_seeds = range(FIRST_HELD_SEED + 1, FIRST_HELD_SEED + 1 + options.held_clips)
+    train = clips(options.out / f"train_{hz:g}hz", range(options.train_clips), options.frames, size, hz)
+    held = clips(options.out / f"held_{hz:g}hz", held_seeds, 12, size, hz)
+    print(f"\n{size[1]}x{size[0]} px at {hz:g} Hz: {len(train)} training clips of {options.frames} frames, ", end="")
+    print(f"{len(held)} held clips of 12")
+    return train, held
+
+
+def clips(folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int], fps: float) -> list[Path]:
+    """Render what is not there yet."""
+    found = []
+    for seed in seeds:
+        config = WorldConfig(seed=seed, num_frames=frames, fps=fps, height=size[0], width=size[1], scenario="drive")
+        path = folder / f"seed_{seed}"
+        found.append(path if path.exists() else write_clip(World(config), path))
+    return found
+
+
+def trained(train: Callable[..., Any], folders: list[Path], out: Path, config: Any, device: str) -> Any:
+    wall, cpu = time.perf_counter(), time.process_time()
+    with Progress(f"train {out.name}", unit="steps") as progress:
+        checkpoint = train(folders, out, config, device=device, on_step=progress.update)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"train {out.name}: {checkpoint.step} steps, {wall:.0f} s ({cpu:.0f} s of one process's CPU), on {device}")
+    return checkpoint
+
+
+def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> None:
+    print("\nflow                          EPE all  static  movers   (px)")
+    for name, estimator in estimators.items():
+        errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": []}
+        for folder in held:
+            clip = Clip(folder)
+            for index in range(1, len(clip) - 1, 3):
+                truth = read_truth(folder, index)
+                estimate = estimator.flow_px(clip.frame_rgb(index), clip.frame_rgb(index + 1))
+                error = np.linalg.norm(estimate - truth.flow_fw_px, axis=2).astype(np.float64)
+                seen = ~truth.occluded_fw & np.isfinite(error)
+                moving = np.isin(truth.track_map, truth.moving_tracks)
+                for kind, mask in (("all", seen), ("static", seen & ~moving), ("movers", seen & moving)):
+                    errors[kind].append(error[mask])
+        all_, static, movers = (np.concatenate(errors[kind]).mean() for kind in ("all", "static", "movers"))
+        print(f"{name:<28} {all_:8.2f} {static:7.2f} {movers:7.2f}")
+
+
+def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> None:
+    print("\ndepth and motion              AbsRel  delta<1.25   motion AUC")
+    for name, source in sources.items():
+        relative, close, scores, labels = [], [], [], []
+        for folder in held:
+            for index, depth, motion in source(Clip(folder)):
+                truth = read_truth(folder, index)
+                known = (truth.depth_m > 0) & (truth.depth_m < MAX_DEPTH_M)
+                ours, theirs = depth[known], truth.depth_m[known]
+                ours = ours * np.median(theirs) / np.median(ours)
+                relative.append(np.mean(np.abs(ours - theirs) / theirs))
+                close.append(np.mean(np.maximum(ours / theirs, theirs / ours) < 1.25))
+                scores.append(motion[::2, ::2].ravel())
+                labels.append(np.isin(truth.track_map, truth.moving_tracks)[::2, ::2].ravel())
+        area = roc_auc_score(np.concatenate(labels), np.concatenate(scores))
+        print(f"{name:<28} {np.mean(relative):8.3f} {np.mean(close):11.3f} {area:12.3f}")
+
+
+def flat_cues(clip: Clip) -> Cues:
+    for index in range(1, len(clip) - 1):
+        shape = (clip.info.height, clip.info.width)
+        yield index, np.ones(shape, np.float32), np.zeros(shape, np.float32)
+
+
+def classical_cues(clip: Clip, config: Any) -> Cues:
+    assert clip.info.camera is not None
+    geometry = survey(clip.frame_rgb, len(clip), clip.info.camera, config)
+    for cues in iter_cues(clip.frame_rgb, len(clip), clip.info.camera, geometry, config):
+        if 0 < cues.index < len(clip) - 1:
+            yield cues.index, cues.depth_heights, cues.motion
+
+
+def learned_cues(clip: Clip, estimator: DynamoCues) -> Cues:
+    for index, cues in enumerate(estimator.of_clip(clip.frame_rgb, len(clip))):
+        if 0 < index < len(clip) - 1:
+            yield index, cues.depth, cues.motion
+
+
+def place(gpu: bool) -> str:
+    name = torch.cuda.get_device_name() if gpu else f"{machine()}, one thread"
+    return f"machine: {name}; Python {platform.python_version()}, torch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
