@@ -103,13 +103,21 @@ class BagSource:
                 wanted = [connection for connection in reader.connections if connection.topic in topics]
                 if not wanted:
                     continue
+                read = 0
                 try:
                     for connection, log_ns, data in reader.messages(wanted, start=self._first_ns + start_ns):
                         yield Record(connection.topic, connection.msgtype, log_ns, _unpacked(bytes(data)))
+                        read += 1
                 except Exception as error:  # rosbags passes on what its storages raise: struct, zlib, apsw, its own
                     raise SourceError(
                         f"{path} is damaged ({error}); 'videocups bag cut' saves what can be read"
                     ) from error
+                held = sum(connection.msgcount for connection in wanted)
+                if start_ns == 0 and read != held:  # behind some kinds of damage the reader ends without a word
+                    raise SourceError(
+                        f"{path} is damaged: {read} of its {held} messages could be read; "
+                        "'videocups bag cut' saves what can be read"
+                    )
 
 
 class ClipSource:
