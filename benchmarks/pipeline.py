@@ -133,6 +133,11 @@ class Recomputed:
         chunk = new_chunk(self.stages, self.workspace, stage, self.clip, (Task(number, ""),))
         with one_thread():
             values = stage.run(Recomputing(chunk, self.clip, number, frozenset(), Cache(0), {}, self), stage.config)
+            if not isinstance(values, Mapping):
+                gathered: dict[str, Any] = {output.kind: [] for output in stage.outputs if output.each_frame}
+                for kind, index, value in values:
+                    gathered[kind] = [*gathered[kind], (index, value)] if stage.output(kind).each_frame else value
+                return gathered
             return {kind: list(v) if stage.output(kind).each_frame else v for kind, v in values.items()}
 
     def read(self, kind: str, number: int | None) -> Any:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from videocups.cues.classical import estimate_pair, survey
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import DisFlow, FlowPair
 from videocups.cues.frame_cues import cues_of_frame
-from videocups.cues.frame_pair import FramePair
 from videocups.fusion.tracking import track_instances
 from videocups.instances.frame_instances import frame_instances
 from videocups.pipeline.formats import decode
@@ -33,13 +33,13 @@ FRAMES = 7
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    world = World(WorldConfig(seed=3, num_frames=FRAMES, height=96, width=192))
+    world = World(WorldConfig(seed=2, num_frames=FRAMES, height=96, width=192, scenario="drive"))
     return write_clip(world, tmp_path_factory.mktemp("rendered") / "clips" / "street")
 
 
 @pytest.fixture(scope="module")
 def config() -> LabelConfig:
-    return label_config({"preset": "fast", "instances": {"cleaning": {"min_area_px": 20}}}, "test")
+    return label_config({"preset": "fast", "tracking": {"min_frames": 1}}, "test")
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,12 @@ def half(field: NDArray[np.float32]) -> NDArray[np.float32]:
     return field.astype(np.float16).astype(np.float32)
 
 
-def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> tuple[list[NDArray[np.int32]], int]:
-    """Tracks without any pipeline, frame after frame; fields in half precision. Also: how often depth was held."""
+def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> list[NDArray[np.int32]]:
+    """Tracks without any pipeline, frame after frame; fields in half precision."""
     camera = clip.info.camera
     rays, count = pixel_rays(camera), len(clip)
     geometry = survey(clip.frame_rgb, count, camera, config.cues)
-    pairs, instances, held, times_held = [], [], None, 0
+    pairs, instances, held = [], [], None
     for t in range(count - 1):
         first, second = clip.frame_rgb(t), clip.frame_rgb(t + 1)
         pair = estimate_pair(DisFlow(config.cues.flow), first, second, t, geometry, rays, camera, config.cues)
@@ -70,38 +70,32 @@ def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> tuple[list[NDArray[
         habit = geometry.habits[min(t, count - 2)]
         rgb, hood = clip.frame_rgb(t), geometry.hood
         cues = cues_of_frame(t, rgb, before, after, habit, hood, held, rays, camera, config.cues)
-        times_held += held is not None and not np.array_equal(cues.held_inverse_depth, 0) and is_still(pairs, t)
-        held = None if cues.held_inverse_depth is None else half(cues.held_inverse_depth)
+        held = cues.held_inverse_depth
         fields = {name: half(getattr(cues, name)) for name in ("motion", "rest_px", "depth_heights")}
-        instances.append(frame_instances(replace(cues, **fields), camera.k[0], config.instances))
-    return track_instances(instances, [pair.flow for pair in pairs], config.tracking), times_held
-
-
-def is_still(pairs: list[FramePair], t: int) -> bool:
-    return all(pair.motion.kind == "standing" for pair in pairs[max(t - 1, 0) : t + 1])
+        instances.append(frame_instances(replace(cues, **fields), camera.fx, config.instances))
+    return track_instances(instances, [pair.flow for pair in pairs], config.tracking)
 
 
 def test_the_stages_give_exactly_what_a_plain_loop_gives(labelled: Path, config: LabelConfig) -> None:
-    expected, _ = tracks_of_plain_loop(Clip(labelled), config)
+    expected = tracks_of_plain_loop(Clip(labelled), config)
     assert sum(int((ids > 0).sum()) for ids in expected) > 100  # something moves in this street
     for number, ids in enumerate(expected):
         np.testing.assert_array_equal(decode(labelled / "tracks" / f"{number:06d}.png"), ids)
 
 
-def test_a_vehicle_that_stops_keeps_its_depth(tmp_path: Path, config: LabelConfig) -> None:
-    world = World(WorldConfig(seed=3, num_frames=FRAMES, height=96, width=192))
-    folder = write_clip(world, tmp_path / "clips" / "stop")
-    for number in (4, 5, 6):  # three times the same image: the world stands
-        (folder / "frames" / f"{number:06d}.jpg").write_bytes((folder / "frames" / "000003.jpg").read_bytes())
-    expected, times_held = tracks_of_plain_loop(Clip(folder), config)
-    run_stages(config.stages().up_to(["tracks"]), Workspace.open(folder), INLINE)
-    assert times_held == 3
-    assert json.loads((folder / "held_table.json").read_text()) == {"4": 3, "5": 3, "6": 3}
-    for number, ids in enumerate(expected):
-        np.testing.assert_array_equal(decode(folder / "tracks" / f"{number:06d}.png"), ids)
-    depths = [decode(folder / "depth" / f"{number:06d}.npz")["depth_heights"] for number in (3, 4, 6)]
-    np.testing.assert_allclose(depths[1], depths[0], rtol=2e-3)
-    np.testing.assert_allclose(depths[2], depths[0], rtol=2e-3)
+def test_a_frame_that_no_neighbour_shows_is_left_out(labelled: Path, config: LabelConfig, tmp_path: Path) -> None:
+    clip = tmp_path / "dark"
+    (clip / "frames").mkdir(parents=True)
+    (clip / "clip.json").write_bytes((labelled / "clip.json").read_bytes())
+    for number in range(FRAMES):
+        image = cv2.imread(str(labelled / "frames" / f"{number:06d}.jpg"))
+        cv2.imwrite(str(clip / "frames" / f"{number:06d}.jpg"), 0 * image if number == 3 else image)
+    summary = run_stages(config.stages().up_to(["tracks"]), Workspace.open(clip), INLINE)
+    assert json.loads((clip / "cue_table.json").read_text()) == {"unknown": [3]}
+    assert summary.left_out == {"instances": 1}
+    for kind in ("instances", "depth", "tracks"):
+        assert not (clip / kind / "000003.png").exists()
+        assert len(list((clip / kind).iterdir())) == FRAMES - 1
 
 
 def test_a_tracking_setting_redoes_tracks_alone(labelled: Path, config: LabelConfig) -> None:
@@ -110,7 +104,7 @@ def test_a_tracking_setting_redoes_tracks_alone(labelled: Path, config: LabelCon
     assert summary.ran == {"tracks": 1}
     floating = replace(config, cues=replace(config.cues, floating_test=False))
     summary = run_stages(floating.stages().up_to(["tracks"]), Workspace.open(labelled.parent), INLINE)
-    assert summary.ran == {"held": 1, "cues": FRAMES, "instances": FRAMES, "tracks": 1}
+    assert summary.ran == {"cues": 1, "instances": FRAMES, "tracks": 1}
     run_stages(config.stages().up_to(["tracks"]), Workspace.open(labelled.parent), INLINE)
 
 

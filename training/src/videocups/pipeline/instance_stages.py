@@ -1,4 +1,4 @@
-"""The stages from frames to tracked instances: survey, geometry, flow, held, cues, instances, tracks."""
+"""The stages from frames to tracked instances: survey, geometry, flow, cues, instances, tracks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from videocups.cues.classical import estimate_pair, plain_pair
 from videocups.cues.classical_config import QUALITY, ClassicalConfig
 from videocups.cues.clip_geometry import Habit, PairGeometry, habits, look_at_pair, no_pair
 from videocups.cues.continuity import ContinuityConfig
-from videocups.cues.depth import DepthConfig, ground_in_heights
+from videocups.cues.depth import DepthConfig, ground_in_heights, stand_on_ground
 from videocups.cues.ego_motion import EgoMotionConfig
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.floating import FloatingConfig
@@ -36,7 +36,7 @@ from videocups.pipeline.cue_formats import (
     pair_to_json,
 )
 from videocups.pipeline.stage import Input, Output, Stage
-from videocups.pipeline.work import LeaveOut, Work
+from videocups.pipeline.work import Work
 from videocups_core.types import CameraModel
 
 
@@ -91,7 +91,6 @@ def instance_stages(cues: ClassicalConfig, instances: InstancesConfig, tracking:
     """Return the stages; each depends on those settings only that it uses."""
     around = Input("flow", (-1, 0), "any")
     ego_around = Input("ego", (-1, 0), "any")
-    cue_settings = _part(CueSettings, cues)
     return (
         Stage(
             "survey",
@@ -118,42 +117,30 @@ def instance_stages(cues: ClassicalConfig, instances: InstancesConfig, tracking:
             (Output("flow", ".npz"), Output("ego", ".json")),
         ),
         Stage(
-            "held",
+            "cues",
             "clip",
-            held_depth,
-            cue_settings,
+            cues_of_clip,
+            _part(CueSettings, cues),
             (
-                Input("ego", need="any"),
                 Input("flow", need="any"),
+                Input("ego", need="any"),
                 Input("frames", need="any"),
                 Input("geometry"),
                 Input("clip"),
             ),
-            (Output("held", ".npz", each_frame=True), Output("held_table", ".json")),
-        ),
-        Stage(
-            "cues",
-            "frame",
-            cues_of_item,
-            cue_settings,
             (
-                Input("frames"),
-                Input("frames", (-1, 1), "any"),
-                around,
-                ego_around,
-                Input("geometry"),
-                Input("held_table"),
-                Input("clip"),
+                Output("static_depth", ".npz", each_frame=True),
+                Output("motion", ".npz", each_frame=True),
+                Output("cue_table", ".json"),
             ),
-            (Output("depth", ".npz"), Output("motion", ".npz")),
         ),
         Stage(
             "instances",
             "frame",
             instances_of_frame,
             instances,
-            (Input("depth"), Input("motion"), around, ego_around, Input("geometry"), Input("clip")),
-            (Output("instances", ".png"),),
+            (Input("static_depth"), Input("motion"), around, ego_around, Input("geometry"), Input("clip")),
+            (Output("instances", ".png"), Output("depth", ".npz")),
         ),
         Stage(
             "tracks",
@@ -210,41 +197,29 @@ def flow_of_pair(work: Work, settings: FlowSettings) -> dict[str, Any]:
     return {"flow": flow_to_arrays(pair.flow), "ego": pair_to_json(PairGeometry(pair.motion, pair.ground))}
 
 
-def held_depth(work: Work, settings: CueSettings) -> dict[str, Any]:
-    """Keep the depth of the last frame in motion for the frames that measure none: before lights, in a jam."""
-    config, table, source = _whole(settings), {}, None
+def cues_of_clip(work: Work, settings: CueSettings) -> Iterator[tuple[str, int | None, Any]]:
+    """Compute depth and motion frame after frame: each frame's depth leans on what the one before knew.
+
+    A frame that no neighbour shows (a cut, darkness, an unreadable image) gets none and is listed.
+    """
+    config, held, unknown = _whole(settings), None, []
+    pairs = set(work.numbers("flow"))
     for number in work.numbers("frames"):
-        if _measures(work, number):
-            source = number
-        elif source is not None:
-            table[str(number)] = source
-
-    def kept() -> Iterator[tuple[int, dict[str, Any]]]:
-        for number in sorted(set(table.values())):
-            held = _cues(work, number, None, config).held_inverse_depth
-            if held is None:
-                raise ValueError(f"frame {number} measured a depth but keeps none")
-            yield number, {"inverse_depth": held.astype(cue_formats.STORED)}
-
-    return {"held": kept(), "held_table": table}
-
-
-def cues_of_item(work: Work, settings: CueSettings) -> dict[str, Any]:
-    """Compute depth and motion of a frame from its neighbours."""
-    config, source = _whole(settings), work.read("held_table").get(str(work.index))
-    held = None if source is None else work.read("held", source)["inverse_depth"].astype(np.float32)
-    cues = _cues(work, work.index, held, config)
-    if not cues.known:
-        raise LeaveOut("no neighbour in time shows what this frame shows: a cut, darkness, or a single frame")
-    depth = {"depth_heights": cues.depth_heights.astype(cue_formats.STORED)}
-    motion = {"motion": cues.motion.astype(cue_formats.STORED), "rest_px": cues.rest_px.astype(cue_formats.STORED)}
-    return {"depth": depth, "motion": {**motion, "may_move": cues.may_move}}
+        cues = _cues(work, number, held, config) if pairs & {number - 1, number} else None
+        if cues is None or not cues.known:
+            unknown.append(number)
+            continue
+        held = cues.held_inverse_depth
+        yield "static_depth", number, {"depth_heights": cues.depth_heights.astype(cue_formats.STORED)}
+        fields = {"motion": cues.motion.astype(cue_formats.STORED), "rest_px": cues.rest_px.astype(cue_formats.STORED)}
+        yield "motion", number, {**fields, "may_move": cues.may_move}
+    yield "cue_table", None, {"unknown": unknown}
 
 
 def instances_of_frame(work: Work, config: InstancesConfig) -> dict[str, Any]:
     """Grow, complete and clean the instances of a frame."""
     camera, number = camera_of(work), work.index
-    depth, motion = work.read("depth", number), work.read("motion", number)
+    depth, motion = work.read("static_depth", number), work.read("motion", number)
     if work.has("ego", number) and pair_from_json(work.read("ego", number)).motion.kind != "unknown":
         flow = _flow(work, number).forward_px
     else:
@@ -255,7 +230,9 @@ def instances_of_frame(work: Work, config: InstancesConfig) -> dict[str, Any]:
     fields = (motion["rest_px"], depth["depth_heights"], motion["motion"])
     rest_px, depth_heights, moving = (values.astype(np.float32) for values in fields)
     cues = FrameCues(number, True, flow, rest_px, depth_heights, moving, ground, motion["may_move"].copy(), None, None)
-    return {"instances": frame_instances(cues, camera.k[0], config)}
+    found = frame_instances(cues, camera.fx, config)
+    standing = 1 / stand_on_ground(1 / depth_heights, found, ground)
+    return {"instances": found, "depth": {"depth_heights": standing.astype(cue_formats.STORED)}}
 
 
 def tracks_of_clip(work: Work, config: TrackingConfig) -> dict[str, Any]:
@@ -320,12 +297,6 @@ def _cues(work: Work, number: int, held: FloatMap | None, config: ClassicalConfi
     before, after = neighbour(number - 1, number - 1), neighbour(number + 1, number)
     rgb, rays = work.read("frames", number), pixel_rays(camera)
     return cues_of_frame(number, rgb, before, after, _habit(work, number), hood, held, rays, camera, config)
-
-
-def _measures(work: Work, number: int) -> bool:
-    """Tell whether a frame has parallax to measure: camera in motion, ground known, to either side."""
-    found = [pair_from_json(work.read("ego", pair)) for pair in (number - 1, number) if work.has("ego", pair)]
-    return any(pair.motion.kind == "moving" and pair.ground is not None for pair in found)
 
 
 def _habit(work: Work, number: int) -> Habit:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from videocups.cues.classical_config import PRESETS, ClassicalConfig
+from videocups.cues.classical_config import ClassicalConfig
 from videocups.fusion.panoptic_clip import PanopticConfig
 from videocups.fusion.split import SplitConfig
 from videocups.fusion.tracking import TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig
+from videocups.label.config import PRESETS
 from videocups.pipeline.instance_stages import instance_stages
 from videocups.pipeline.panoptic_stage import panoptic_stage
 from videocups.pipeline.run import RunConfig
@@ -29,7 +30,7 @@ class LabelConfig:
     run: RunConfig = field(default_factory=RunConfig)
     cues: ClassicalConfig = field(default_factory=ClassicalConfig)
     instances: InstancesConfig = field(default_factory=InstancesConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    tracking: TrackingConfig = field(default_factory=lambda: PRESETS["quality"].tracking)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     panoptic: PanopticConfig = field(default_factory=PanopticConfig)
@@ -57,7 +58,8 @@ def read_label_config(path: Path | None) -> LabelConfig:
 def label_config(content: Mapping[str, Any], source: str) -> LabelConfig:
     """Return the preset that ``content`` names, overridden by the rest of it; unknown keys fail."""
     preset = from_mapping(LabelConfig, {key: content[key] for key in ("preset",) if key in content}, source).preset
-    start = to_mapping(LabelConfig(preset=preset, cues=PRESETS[preset]))
+    branch = PRESETS[preset]
+    start = to_mapping(LabelConfig(preset, cues=branch.cues, instances=branch.instances, tracking=branch.tracking))
     return from_mapping(LabelConfig, _merged(start, content), source)
 
 

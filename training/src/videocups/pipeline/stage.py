@@ -11,6 +11,8 @@ from videocups_core.config import config_hash
 if TYPE_CHECKING:
     from videocups.pipeline.work import Work
 
+Returned = Mapping[str, Any] | Iterable[tuple[str, int | None, Any]]
+"""what a stage's function returns: see ``Stage``."""
 Per = Literal["frame", "pair", "clip", "data"]
 SOURCES = ("frames", "clip")
 """kinds that exist before any stage: the images, and ``clip.json``."""
@@ -46,14 +48,15 @@ class Output:
 class Stage:
     """One step of the way from clips to labels.
 
-    ``run(work, config)`` returns a value for every output kind; where an output has ``each_frame``, pairs of
-    (number, value). ``version`` counts changes of the function that change its result. ``final`` artefacts are what the
-    whole is for: they are never cleaned. ``gpus``: share of a GPU an item needs.
+    ``run(work, config)`` returns a value for every output kind (where it has ``each_frame``, pairs of number and
+    value), or yields (kind, number, value), one artefact at a time. ``version`` counts changes of the function that
+    change its result. ``final`` artefacts are what the whole is for: they are never cleaned. ``gpus``: share of a GPU
+    an item needs.
     """
 
     name: str
     per: Per
-    run: Callable[[Work, Any], Mapping[str, Any]]
+    run: Callable[[Work, Any], Returned]
     config: Any
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]

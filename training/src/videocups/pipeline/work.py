@@ -17,7 +17,7 @@ import cv2
 from videocups.pipeline.formats import decode, encode, size_of
 from videocups.pipeline.manifest import FileMark, Row, RowWriter, content_digest, mark_file
 from videocups.pipeline.plan import Artefact
-from videocups.pipeline.stage import Output, Stage, Stages
+from videocups.pipeline.stage import Output, Returned, Stage, Stages
 from videocups.pipeline.workspace import Workspace, artefact_name, frame_file, item_name
 from videocups_core.clip import Clip, read_rgb, write_atomically
 from videocups_core.config import ConfigError
@@ -176,8 +176,7 @@ def run_item(work: Work, key: str) -> Row:
     stage, name, begin = work.chunk.stage, item_name(work.number), time.perf_counter()
     try:
         with one_thread():
-            values = stage.run(work, stage.config)
-        files = _write(work, values)
+            files = _write(work, stage.run(work, stage.config))
     except (ArtefactError, *NOT_A_FRAMES_FAULT):
         raise
     except LeaveOut as reason:
@@ -217,22 +216,35 @@ def remove_outputs(stage: Stage, place: Path, number: int | None) -> None:
             (place / artefact_name(output, number)).unlink(missing_ok=True)
 
 
-def _write(work: Work, values: Mapping[str, Any]) -> dict[str, FileMark]:
-    stage = work.chunk.stage
-    kinds = {output.kind for output in stage.outputs}
-    if set(values) != kinds:
-        raise ArtefactError(f"stage {stage.name!r} should return {sorted(kinds)}, got {sorted(values)}")
+def _write(work: Work, values: Returned) -> dict[str, FileMark]:
+    """Write what a stage returned, one artefact at a time: a generator's results never lie in memory together."""
+    outputs = {output.kind: output for output in work.chunk.stage.outputs}
     files: dict[str, FileMark] = {}
-    for output in stage.outputs:
-        entries = values[output.kind] if output.each_frame else [(work.number, values[output.kind])]
-        names = set()
-        for number, value in entries:
-            name = artefact_name(output, number)
-            files[name] = _store(work.place / name, encode(value, output.suffix))
-            names.add(name)
+    seen = set()
+    for kind, number, value in _artefacts(work, values):
+        if kind not in outputs:
+            raise ArtefactError(f"stage {work.chunk.stage.name!r} returned {kind!r}, which it does not declare")
+        name = artefact_name(outputs[kind], number)
+        files[name] = _store(work.place / name, encode(value, outputs[kind].suffix))
+        seen.add(kind)
+    missing = [kind for kind, output in outputs.items() if kind not in seen and not output.each_frame]
+    if missing:
+        raise ArtefactError(f"stage {work.chunk.stage.name!r} did not return {', '.join(missing)}")
+    for output in outputs.values():
         if output.each_frame:
-            _keep_only(work.place, output, names)
+            _keep_only(work.place, output, set(files))
     return files
+
+
+def _artefacts(work: Work, values: Returned) -> Iterator[tuple[str, int | None, Any]]:
+    if not isinstance(values, Mapping):
+        yield from values
+        return
+    for kind, value in values.items():
+        if any(output.kind == kind and output.each_frame for output in work.chunk.stage.outputs):
+            yield from ((kind, number, each) for number, each in value)
+        else:
+            yield kind, work.number, value
 
 
 def _store(path: Path, data: bytes) -> FileMark:
