@@ -252,3 +252,22 @@ def test_frames_taken_without_a_restart_have_rising_stamps(stamps_s):
         if verdict.cause is None:
             assert stamp_s > newest_s
             newest_s = stamp_s
+
+
+def test_a_sender_that_is_held_back_can_give_up_and_is_asked_meanwhile():
+    release, asked = threading.Event(), []
+    worker = FrameWorker(
+        lambda item: release.wait(10), wait_for_room=True, held_back=lambda: (asked.append(1), len(asked) < 3)[1]
+    )
+    worker.start()
+    worker.offer("in hand")
+    wait_until(lambda: not worker._waiting)
+    worker.offer("waiting")
+    worker.offer("one too many")  # returns although there is no room
+    assert len(asked) == 3
+    assert worker.counts().dropped == {DropCause.STOPPED: 1}
+    assert worker.counts().balanced
+    release.set()
+    wait_until(lambda: worker.idle)
+    assert worker.stop()
+    assert worker.counts().processed == 2

@@ -19,7 +19,7 @@ from videocups_perception.parameters import NodeParameters
 from videocups_perception.rotation import turn, turn_back, turn_frame_back
 from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
 
-STOP_TIMEOUT_S = 1.5
+STOP_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Pipeline:
         ros_now_ns: Callable[[], int],
         inference: InferenceHealth,
         logger: RcutilsLogger,
+        held_back: Callable[[], bool],
     ) -> None:
+        """``held_back``: what else the executor must do, and whether to go on, while a full queue blocks ``take``."""
         self.stream = stream
         self.outputs = outputs
         self.enabled = True
@@ -60,7 +62,7 @@ class Pipeline:
         keep_all = parameters.drop_policy == "none"
         capacity = parameters.queue_depth if keep_all else 1
         self.worker: FrameWorker[Job] = FrameWorker(
-            self._process, self._on_drop, capacity=capacity, wait_for_room=keep_all
+            self._process, self._on_drop, capacity=capacity, wait_for_room=keep_all, held_back=held_back
         )
 
     def start(self, health: InputHealth) -> None:

@@ -88,7 +88,11 @@ class RecorderNode(Node):
         )
         self.recorder: ClipRecorder | None = None if options.panoptic else ClipRecorder(self._recording)
         self.worker: FrameWorker[Shot] = FrameWorker(
-            self._write, self._on_drop, capacity=options.queue, wait_for_room=not options.drop
+            self._write,
+            self._on_drop,
+            capacity=options.queue,
+            wait_for_room=not options.drop,
+            held_back=self.context.ok,
         )
         self.answers = Answers()
         self._camera: CameraModel | None = None
@@ -103,10 +107,10 @@ class RecorderNode(Node):
 
     def stop_work(self) -> bool:
         """Write what waits, close the clip and say what was recorded."""
-        deadline_s = time.monotonic() + 1.2
+        deadline_s = time.monotonic() + 1.0
         while not self.worker.idle and not self._failure and time.monotonic() < deadline_s:
             time.sleep(0.01)
-        stopped = self.worker.stop(0.5)
+        stopped = self.worker.stop(0.3)
         if stopped and self.recorder is not None:
             self._finish(self.recorder)
         self.get_logger().info(self.summary())

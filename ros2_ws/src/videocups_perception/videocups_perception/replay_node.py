@@ -63,7 +63,7 @@ class ReplayNode(Node):
         """Stop publishing."""
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join(1.5)
+            self._thread.join(1.0)
         return not self._thread.is_alive()
 
     def _advertise(self, channel: Channel) -> None:

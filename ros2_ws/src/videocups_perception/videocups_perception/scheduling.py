@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+HELD_BACK_PERIOD_S = 0.05
+
 
 class DropCause(str, Enum):
     """Why a frame that was received has no output."""
@@ -64,7 +66,8 @@ class FrameWorker(Generic[Item]):
     """Process items on one thread of its own.
 
     ``capacity=1`` with ``wait_for_room=False`` is the live mode: an item that waits is replaced by a newer one.
-    With ``wait_for_room=True`` nothing is replaced: ``offer`` blocks until there is room, which holds the sender back.
+    With ``wait_for_room=True`` nothing is replaced: ``offer`` blocks until there is room, which holds the sender back;
+    ``held_back`` is called meanwhile, on the thread that waits, and False from it gives the item up as STOPPED.
     ``process`` returns normally for a processed item, raises FrameRejected for one to be dropped with its own
     cause; any other exception counts as FAILED. ``on_drop`` hears every drop, on whichever thread it happens.
     """
@@ -76,6 +79,7 @@ class FrameWorker(Generic[Item]):
         *,
         capacity: int = 1,
         wait_for_room: bool = False,
+        held_back: Callable[[], bool] = lambda: True,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1 frame, got {capacity}")
@@ -83,6 +87,7 @@ class FrameWorker(Generic[Item]):
         self._on_drop = on_drop
         self._capacity = capacity
         self._wait_for_room = wait_for_room
+        self._held_back = held_back
         self._changed = threading.Condition()
         self._waiting: deque[Item] = deque()
         self._busy = False
@@ -121,10 +126,7 @@ class FrameWorker(Generic[Item]):
         cause: DropCause | None = None
         with self._changed:
             self._received += 1
-            if self._wait_for_room:
-                while self._running and len(self._waiting) >= self._capacity:
-                    self._changed.wait()
-            if not self._running:
+            if not self._has_room():
                 cause = DropCause.STOPPED
             else:
                 if len(self._waiting) >= self._capacity:
@@ -136,6 +138,14 @@ class FrameWorker(Generic[Item]):
                 self._dropped[cause] += 1
         if cause is not None:
             self._on_drop(cause, None)
+
+    def _has_room(self) -> bool:
+        """Wait for room where that is wanted; say whether to go on. The lock is held, and released while waiting."""
+        while self._running and self._wait_for_room and len(self._waiting) >= self._capacity:
+            self._changed.wait(HELD_BACK_PERIOD_S)
+            if not self._held_back():
+                return False
+        return self._running
 
     def refuse(self, cause: DropCause, error: Exception | None = None) -> None:
         """Account for an item that never became work."""

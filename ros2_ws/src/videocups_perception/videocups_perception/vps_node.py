@@ -161,7 +161,9 @@ class VpsNode(LifecycleNode):
         outputs = Outputs(self, self.parameters, bundle.classes, model_id, confident=has_confidence(stream))
         outputs.publish_labels(stream.merge_config.score_threshold)
         inference, logger = self.reporter.inference, self.get_logger()
-        self.pipeline = Pipeline(stream, outputs, self.parameters, self._ros_now_ns, inference, logger)
+        self.pipeline = Pipeline(
+            stream, outputs, self.parameters, self._ros_now_ns, inference, logger, self._still_reporting
+        )
         self.reporter.facts = lambda: facts | tracker_facts(stream)
         self.reporter.hardware_id = facts["device"]
         logger.info(f"model {model_id} runs on {facts['device']} ({facts['provider']}, {facts['precision']})")
@@ -192,6 +194,11 @@ class VpsNode(LifecycleNode):
 
         self.reporter.watched["camera_info"] = (health, calibration.counts)
         self._subscribe(CameraInfo, wanted.camera_info_topic, take, health)
+
+    def _still_reporting(self) -> bool:
+        """Keep the diagnostics going while the executor is held back; False once the node is told to stop."""
+        self.reporter.watch()
+        return self.context.ok()
 
     def _ros_now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
