@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,29 @@ from videocups.fusion.split import SplitConfig, split_things
 from videocups.pipeline.cue_formats import flow_from_arrays
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
-from videocups.semantics.features import FeatureMap
-from videocups.semantics.features_classical import ClassicalFeatures, ClassicalFeaturesConfig
+from videocups.semantics.extractors import NAMES, build_extractor
+from videocups.semantics.features import FeatureExtractor, FeatureMap
+from videocups.semantics.features_classical import ClassicalFeaturesConfig
 from videocups.semantics.inference import InferenceConfig, SemanticModel, depth_scale, predict
 from videocups.semantics.kmeans import Clusters, KMeansConfig, find_clusters, sample_vectors
 from videocups_core.config import from_mapping, setting, to_mapping
 
 
 @dataclass(frozen=True)
+class FeatureSettings:
+    """Which features describe a frame."""
+
+    name: str = setting("classical", "features: classical needs nothing, the others fetched weights", choices=NAMES)
+    classical: ClassicalFeaturesConfig = field(default_factory=ClassicalFeaturesConfig)
+    # folder of fetched weights; null takes the usual one
+    weights: Path | None = setting(None, "folder of fetched weights; null takes the usual one")
+
+
+@dataclass(frozen=True)
 class SemanticsConfig:
     """How frames get pseudo-classes."""
 
-    features: ClassicalFeaturesConfig = field(default_factory=ClassicalFeaturesConfig)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     # vectors drawn from a frame for the clustering, at each of the two scales of the inference
     vectors_per_frame: int = setting(256, "vectors drawn from a frame for the clustering, at each scale", minimum=1)
     # where there are more vectors than this, evenly spread frames are taken
@@ -43,7 +55,7 @@ class SemanticsConfig:
 class VectorSettings:
     """What the vectors of a frame depend on."""
 
-    features: ClassicalFeaturesConfig
+    features: FeatureSettings
     per_frame: int
     low_scale: float
     seed: int
@@ -53,7 +65,7 @@ class VectorSettings:
 class ClusterSettings:
     """What the clusters depend on."""
 
-    features: ClassicalFeaturesConfig
+    features: FeatureSettings
     kmeans: KMeansConfig
     per_frame: int
     max_vectors: int
@@ -63,7 +75,7 @@ class ClusterSettings:
 class SemanticSettings:
     """What the classes of a frame depend on."""
 
-    features: ClassicalFeaturesConfig
+    features: FeatureSettings
     kmeans: KMeansConfig
     inference: InferenceConfig
 
@@ -130,7 +142,7 @@ def semantic_stages(config: SemanticsConfig, split: SplitConfig) -> tuple[Stage,
 
 def draw_vectors(work: Work, settings: VectorSettings) -> dict[str, Any]:
     """Draw feature vectors of a frame, at both scales at which the inference looks at it."""
-    extractor, rgb = ClassicalFeatures(settings.features), work.read("frames", work.index)
+    extractor, rgb = extractor_of(settings.features), work.read("frames", work.index)
     size = tuple(max(round(length * settings.low_scale), 1) for length in rgb.shape[1::-1])
     small: NDArray[np.uint8] = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     maps = [extractor.extract(small), extractor.extract(rgb)]
@@ -142,7 +154,7 @@ def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
     places = [(clip, number) for clip in work.members() for number in clip.numbers("vectors")]
     step = max(1, -(-len(places) * 2 * settings.per_frame // settings.max_vectors))
     vectors = np.concatenate([clip.read("vectors", number)["drawn"] for clip, number in places[::step]])
-    found = find_clusters(vectors, settings.kmeans, ClassicalFeatures(settings.features).weights)
+    found = find_clusters(vectors, settings.kmeans, extractor_of(settings.features).weights)
     spread = np.array([found.spread])
     arrays = {"centers": found.centers, "shift": found.shift, "scale": found.scale, "spread": spread}
     return {"clusters": {**arrays, "metric": np.array(found.config.metric)}}
@@ -150,10 +162,8 @@ def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
 
 def classes_of_frame(work: Work, settings: SemanticSettings) -> dict[str, Any]:
     """Predict the pseudo-class of every pixel; a frame without depth is seen as far away everywhere."""
-    extractor, rgb = (
-        ClassicalFeatures(settings.features),
-        work.read("frames", work.index).copy(),
-    )  # torch wants to own it
+    extractor = extractor_of(settings.features)
+    rgb = work.read("frames", work.index).copy()  # torch takes no read-only arrays
     clusters = clusters_from_arrays(work.read("clusters"), settings.kmeans)
     model = SemanticModel(extractor.extract, clusters, extractor.windowed)
     depth_m: FeatureMap = np.full(rgb.shape[:2], np.inf, np.float32)
@@ -205,6 +215,12 @@ def split_classes(work: Work, config: SplitConfig) -> dict[str, Any]:
         path = Path(folder) / "split.json"
         split_things(total, config).save(path)
         return {"thing_stuff": json.loads(path.read_text())}
+
+
+@lru_cache(maxsize=2)
+def extractor_of(settings: FeatureSettings) -> FeatureExtractor:
+    """Return the extractor, loaded once in a process."""
+    return build_extractor(settings.name, classical=settings.classical, weights=settings.weights)
 
 
 def counts_from_json(table: Mapping[str, Any]) -> ClassCounts:
