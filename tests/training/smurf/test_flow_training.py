@@ -158,6 +158,7 @@ def test_the_command_says_what_is_wrong(turning_clip, tmp_path, capsys):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_training_on_a_gpu_learns_both_ways(turning_clip, turning_pair, tmp_path):
     config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1500, batch_size=4, learning_rate=5e-4))
     checkpoint = train_flow([turning_clip], tmp_path / "run", config, device="cuda")
