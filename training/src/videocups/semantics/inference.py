@@ -164,8 +164,9 @@ def resize_map(field: FeatureMap, height: int, width: int) -> FeatureMap:
 
 
 def _codes(rgb: NDArray[np.uint8], model: SemanticModel, flip: bool) -> FeatureMap:
+    """Codes, averaged with those of the mirror image; features that are read as a whole hardly change by it."""
     codes = model.codes(rgb)
-    if not flip:
+    if not (flip and model.windowed):
         return codes
     mirrored = model.codes(np.ascontiguousarray(rgb[:, ::-1]))
     return np.asarray((codes + mirrored[:, ::-1]) / 2, dtype=np.float32)
