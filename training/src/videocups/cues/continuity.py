@@ -43,7 +43,7 @@ def match_exposure(first_rgb: Image, second_rgb: Image, config: ContinuityConfig
         return second_rgb
     gain = spread / other_spread
     table = np.clip(np.rint(gain * (np.arange(256) - other_mean) + mean), 0, 255).astype(np.uint8)
-    return table[second_rgb]
+    return np.asarray(table[second_rgb], dtype=np.uint8)
 
 
 def _grey_statistics(rgb: Image) -> tuple[float, float]:

@@ -65,7 +65,7 @@ def measure(seen: Parallax, ground: Ground, reliable: Mask, config: DepthConfig)
 
 def fuse(measured: Sequence[Measured]) -> Measured:
     """Return the weighted mean of several measurements of one frame."""
-    weight = np.sum([one.weight for one in measured], axis=0, dtype=np.float32)
+    weight = np.asarray(np.sum([one.weight for one in measured], axis=0), dtype=np.float32)
     total = np.sum([one.weight * one.inverse_depth for one in measured], axis=0, dtype=np.float32)
     return Measured((total / np.maximum(weight, 1e-12)).astype(np.float32), weight)
 

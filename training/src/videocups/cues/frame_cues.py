@@ -79,7 +79,7 @@ def cues_of_frame(
     pair = None if after is None else after[1]
     ground = np.zeros(rays.shape[:2], np.float32) if habit.normal is None else ground_in_heights(habit.normal, rays)
     if not neighbours:
-        depth = 1 / dense_inverse_depth(_nothing(ground), ground, config.depth, held)
+        depth = np.float32(1) / dense_inverse_depth(_nothing(ground), ground, config.depth, held)
         still = np.zeros((*ground.shape, 2), np.float32)
         nothing = np.zeros_like(ground)
         return FrameCues(index, False, still, still, depth, nothing, ground, nothing > 0, pair, held)
@@ -92,7 +92,7 @@ def cues_of_frame(
     if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
         flow, static = -flow, -static
     may_move = views[0].visible & ~tests[0].is_ground & ~hood
-    return FrameCues(index, True, flow, flow - static, 1 / inverse, motion, ground, may_move, pair, held)
+    return FrameCues(index, True, flow, flow - static, np.float32(1) / inverse, motion, ground, may_move, pair, held)
 
 
 def _test(

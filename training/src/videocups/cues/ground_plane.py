@@ -81,7 +81,14 @@ def fit_ground(
     votes &= (ray[..., 1] > config.min_slope) & (np.abs(ray[..., 0]) < config.side_slope + ray[..., 1])
     if votes.sum() * step * step < config.min_pixels:
         return None
-    ray, rho, noise = ray[votes].astype(np.float64), rho[votes].astype(np.float64), noise[votes].astype(np.float64)
+    measured = ray[votes].astype(np.float64), rho[votes].astype(np.float64), noise[votes].astype(np.float64)
+    return _fit(*measured, config.min_pixels / step**2, config, known_normal)
+
+
+def _fit(
+    ray: Matrix, rho: Matrix, noise: Matrix, min_pixels: float, config: GroundConfig, known_normal: Matrix | None
+) -> Ground | None:
+    """Vote for the height, then fit again and again to what lies near; None where too little does."""
     guess = np.array([0.0, 1.0, 0.0]) if known_normal is None else known_normal
     toward = np.maximum(ray @ guess, 1e-3)
     normal = guess * _vote(rho / toward, noise / rho)
@@ -91,7 +98,7 @@ def fit_ground(
         predicted = ray @ normal
         tolerance = 2 * scale * np.maximum(noise, 0.02 * np.abs(predicted))
         weight = np.square(np.clip(1 - np.square((rho - predicted) / tolerance), 0, None)) / np.square(tolerance)
-        if np.count_nonzero(weight) < 0.2 * config.min_pixels / step**2:
+        if np.count_nonzero(weight) < 0.2 * min_pixels:
             return None
         normal = fit(ray, rho, weight, normal)
     predicted = ray @ normal

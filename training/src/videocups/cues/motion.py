@@ -35,12 +35,9 @@ def hint(raw_surprises: Sequence[FloatMap], visible: Sequence[NDArray[np.bool_]]
 
     It never makes a pixel move; it ranks pixels for whoever uses another threshold.
     """
-    shown = np.sum(visible, axis=0, dtype=np.float32)
-    total = np.sum(
-        [np.where(seen, np.minimum(raw, 6), 0) for raw, seen in zip(raw_surprises, visible, strict=True)],
-        axis=0,
-        dtype=np.float32,
-    )
+    counted = [np.where(seen, np.minimum(raw, 6), 0) for raw, seen in zip(raw_surprises, visible, strict=True)]
+    shown: FloatMap = np.asarray(np.sum(visible, axis=0), np.float32)
+    total: FloatMap = np.asarray(np.sum(counted, axis=0), np.float32)
     height, width = shown.shape
     small = max(1, width // 4), max(1, height // 4)  # a blur this wide needs no full resolution
     spread_px = 0.002 * width
@@ -71,4 +68,4 @@ def smooth(surprise: FloatMap, window_px: int) -> FloatMap:
 
 def raise_floating(surprise: FloatMap, floating: FloatMap, config: MotionConfig) -> FloatMap:
     """Return the larger of both surprises."""
-    return np.maximum(surprise, np.clip(floating - config.floating_from, 0, 20))
+    return np.asarray(np.maximum(surprise, np.clip(floating - config.floating_from, 0, 20)), np.float32)

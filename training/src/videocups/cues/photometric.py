@@ -17,8 +17,7 @@ def appearance(rgb: NDArray[np.uint8], scale: float = 1.0, blur_px: float = 0.7)
     image = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if scale != 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    grey = image.astype(np.float32)
-    grey = cv2.GaussianBlur(grey, (0, 0), blur_px)
+    grey = cv2.GaussianBlur(image.astype(np.float32), (0, 0), blur_px)
     across, down = cv2.Sobel(grey, -1, 1, 0, ksize=3, scale=0.5), cv2.Sobel(grey, -1, 0, 1, ksize=3, scale=0.5)
     return np.asarray(cv2.merge([grey, across, down]), np.float32)
 

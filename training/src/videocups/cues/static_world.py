@@ -123,7 +123,7 @@ def _doubt(
     if config.scale != 1:
         height, width = view.visible.shape
         doubt = np.asarray(cv2.resize(doubt, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    return doubt
+    return np.asarray(doubt, np.float32)
 
 
 def _seen(surprise: FloatMap, doubt: FloatMap, view: View) -> FloatMap:

@@ -33,10 +33,10 @@ class MaskQuality:
     def add(self, predicted: LabelMap, truth: LabelMap) -> None:
         """Count one frame; both maps (H, W), 0 = nothing; ``truth`` holds moving objects only."""
         iou, truth_area, predicted_area = iou_matrix(truth, predicted)
-        fits = iou > self.min_iou
+        fits: NDArray[np.bool_] = np.greater(iou, self.min_iou)
         for area, count in self.counts.items():
             large, counted = truth_area > area, predicted_area > area
-            found, right = fits.any(axis=1)[large].sum(), fits.any(axis=0)[counted].sum()
+            found, right = fits[large].any(axis=1).sum(), fits[:, counted].any(axis=0).sum()
             count += np.array([found, large.sum(), right, counted.sum()])
 
     def merge(self, other: MaskQuality) -> None:

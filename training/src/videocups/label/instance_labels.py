@@ -56,7 +56,7 @@ def label_instances(
 
 def with_instances(cues: FrameCues, instances: LabelMap) -> FrameCues:
     """Return cues that know of the objects: they move as a whole, and stand where their lower edge meets the ground."""
-    depth = 1 / stand_on_ground(1 / cues.depth_heights, instances, cues.ground)
+    depth = np.float32(1) / stand_on_ground(np.float32(1) / cues.depth_heights, instances, cues.ground)
     motion = np.where(instances > 0, np.maximum(cues.motion, 0.5), cues.motion)
     return replace(cues, depth_heights=depth.astype(np.float32), motion=motion.astype(np.float32))
 
