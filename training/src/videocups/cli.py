@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "label": ("videocups.pipeline.commands:label", "make panoptic pseudo-labels of clips; goes on where it stopped"),
     "status": ("videocups.pipeline.commands:status", "show which labels are done, failed and stored"),
     "clean": ("videocups.pipeline.commands:clean", "remove what labels were made from; frames and labels stay"),
+    "inspect": ("videocups.label.commands:inspect", "write a page that shows a clip, its cues and labels"),
     "film": ("videocups.clips.film:film", "draw clips with their labels as a video"),
     "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
     "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, known answers"),

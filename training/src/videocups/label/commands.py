@@ -1,0 +1,42 @@
+"""The subcommand ``inspect``: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def inspect(arguments: list[str]) -> int:
+    """Write a page that shows a clip and its labels; exit status 0, or 1 with a sentence."""
+    options = inspect_parser().parse_args(arguments)
+    from videocups.label.inspect_page import write_inspection
+    from videocups.progress import Progress
+    from videocups_core.clip import Clip
+
+    clip = Clip(options.clip)
+    out = options.out or Path(f"{clip.info.name}.html")
+    with Progress("inspect", total=-(-len(clip) // options.every), unit="frames") as progress:
+        shown = write_inspection(clip, out, every=options.every, width_px=options.width, on_frame=progress.advance)
+    print(f"{out}: {shown} frames, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    return 0
+
+
+def inspect_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``videocups inspect``."""
+    parser = argparse.ArgumentParser(
+        prog="videocups inspect",
+        description="Write a page that shows a clip frame by frame: image, flow, depth, motion, instances, tracks.",
+    )
+    add = parser.add_argument
+    add("clip", type=Path, metavar="CLIP", help="a clip with labels")
+    add("--out", type=Path, metavar="FILE", help="the page (default: the clip's name with .html, here)")
+    add("--every", type=_positive, default=1, metavar="N", help="show every N-th frame (default: 1)")
+    add("--width", type=_positive, default=480, metavar="PX", help="width of each picture (default: 480)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value

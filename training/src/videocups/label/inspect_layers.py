@@ -1,0 +1,88 @@
+"""The pictures of the inspection page: one layer per artefact that a clip has, drawn frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.pipeline.formats import decode
+from videocups_core.clip import Clip, frame_name
+from videocups_core.palette import track_colors
+from videocups_core.visualize import colorize_depth, colorize_flow, colorize_probability
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A kind of artefact: its name on the page, its folder and file ending, and how it is drawn on the image."""
+
+    title: str
+    kind: str
+    suffix: str
+    draw: Callable[[Any, Picture], Picture]
+
+
+def draw_flow(artefact: Mapping[str, NDArray[Any]], image: Picture) -> Picture:
+    """Hue is direction, saturation is speed; grey where the pixel is not seen in the next frame."""
+    flow = artefact["forward_px"].astype(np.float32)
+    seen = np.unpackbits(artefact["visible_forward"], count=flow.shape[0] * flow.shape[1])
+    colors = colorize_flow(flow)
+    return np.where(seen.reshape(*flow.shape[:2], 1) > 0, colors, 90).astype(np.uint8)
+
+
+def draw_depth(artefact: Mapping[str, NDArray[Any]], image: Picture) -> Picture:
+    """Near is red, far is blue."""
+    return colorize_depth(artefact["depth_heights"].astype(np.float32))
+
+
+def draw_motion(artefact: Mapping[str, NDArray[Any]], image: Picture) -> Picture:
+    """Blue stands, red moves."""
+    return colorize_probability(artefact["motion"].astype(np.float32))
+
+
+def draw_ids(ids: NDArray[np.int32], image: Picture) -> Picture:
+    """Draw instances or tracks over the dimmed image, outlined; an id keeps its colour."""
+    picture = (0.45 * image.astype(np.float32)).astype(np.uint8)
+    present = np.flatnonzero(np.bincount(ids.ravel()))
+    table = np.zeros((int(present[-1]) + 1, 3), np.uint8)
+    table[present[present > 0]] = track_colors(present[present > 0])
+    colors = table[ids]
+    inside = ids > 0
+    picture[inside] = (0.45 * image[inside] + 0.55 * colors[inside]).astype(np.uint8)
+    labels = ids.astype(np.float32)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    edge = (cv2.dilate(labels, cross) != cv2.erode(labels, cross)) & inside
+    picture[edge] = 255
+    return picture
+
+
+LAYERS = (
+    Layer("flow to the next frame", "flow", ".npz", draw_flow),
+    Layer("depth", "depth", ".npz", draw_depth),
+    Layer("motion", "motion", ".npz", draw_motion),
+    Layer("instances of this frame", "instances", ".png", draw_ids),
+    Layer("tracks", "tracks", ".png", draw_ids),
+)
+
+
+def layer_file(clip: Clip, layer: Layer, index: int) -> Path:
+    """Return where the artefact of a frame lies."""
+    return clip.folder / layer.kind / (frame_name(index) + layer.suffix)
+
+
+def present_layers(clip: Clip) -> list[Layer]:
+    """Return the layers of which the clip has any artefact."""
+    return [layer for layer in LAYERS if any((clip.folder / layer.kind).glob(f"*{layer.suffix}"))]
+
+
+def draw(clip: Clip, layer: Layer, index: int, image: Picture) -> Picture | None:
+    """Return the picture of a layer for a frame, None where the frame has none: failed, or at a cut."""
+    path = layer_file(clip, layer, index)
+    return layer.draw(decode(path), image) if path.is_file() else None
