@@ -121,6 +121,50 @@ def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(
     assert "Traceback" not in output
 
 
+# Nodes that meet the end of the middleware at the worst moments, as after a signal: in a frame, between two spins.
+ENDED_IN_A_FRAME = """
+import sys
+import rclpy
+from videocups_perception import loading, vps_node
+
+load = loading.load_stream
+
+def load_ending(parameters):
+    stream = load(parameters)
+    infer = stream.engine.infer
+    stream.engine.infer = lambda image: (rclpy.try_shutdown(), infer(image))[1]
+    return stream
+
+vps_node.load_stream = load_ending
+vps_node.has_confidence = lambda stream: False
+sys.exit(vps_node.main())
+"""
+ENDED_BETWEEN_SPINS = """
+import sys
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from videocups_perception import vps_node
+
+spin_once = SingleThreadedExecutor.spin_once
+SingleThreadedExecutor.spin_once = lambda self, timeout_sec: (rclpy.try_shutdown(), spin_once(self, timeout_sec))
+sys.exit(vps_node.main())
+"""
+
+
+@pytest.mark.parametrize("script", [ENDED_IN_A_FRAME, ENDED_BETWEEN_SPINS])
+def test_the_end_of_the_middleware_is_an_end_with_status_0(start, spinner, bundle_folder, tmp_path, script):
+    watcher = Watcher(spinner)
+    with (tmp_path / "log").open("w") as file:
+        process = start(
+            [sys.executable, "-c", script, "--ros-args", *parameters(bundle=bundle_folder, threads=1)], file
+        )
+    watcher.send_until(lambda: process.poll() is not None, 30)
+    output = (tmp_path / "log").read_text()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert "a frame failed" not in output
+
+
 def test_without_autostart_it_waits_for_a_manager(start, spinner, bundle_folder):
     from lifecycle_msgs.srv import ChangeState, GetState
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -68,7 +69,15 @@ def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> in
         status = _spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         status = 0
-    except (ValueError, OSError) as error:  # a bad parameter or a missing file; the sentence is all a user needs
+    except RuntimeError:
+        if rclpy.ok():
+            raise
+        status = 0  # the signal came between two calls, and the second one met a context that was gone
+    except (
+        ValueError,
+        OSError,
+        ParameterException,
+    ) as error:  # a bad parameter or a missing file; the sentence is all a user needs
         sys.stderr.write(f"error: {error}\n")
         status = 1
     finally:

@@ -73,6 +73,11 @@ class Outputs:
         """Say whether somebody listens to the confidence image."""
         return "confidence/image" in self._streams and self._is_wanted("confidence/image")
 
+    @property
+    def can_publish(self) -> bool:
+        """Say whether the middleware is still there; a signal takes it away at any moment."""
+        return bool(self._node.context.ok())
+
     def publish(self, output: Output) -> None:
         """Publish every topic that has a listener; the image first, so that a segments message finds its pixels."""
         for topic, (publisher, make) in self._streams.items():

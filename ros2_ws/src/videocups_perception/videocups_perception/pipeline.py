@@ -118,6 +118,10 @@ class Pipeline:
         self._inference.took(time.monotonic())
         try:
             self._work(job)
+        except Exception as error:
+            if self.outputs.can_publish:
+                raise
+            raise FrameRejected(DropCause.STOPPED, "the process was told to stop meanwhile") from error
         finally:
             self._inference.laid_down()
 
