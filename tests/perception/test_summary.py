@@ -10,10 +10,11 @@ pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 from videocups_perception.summary_node import SummaryNode, summary  # noqa: E402
 
 
-def test_a_running_node_is_summed_up(make_rig, spinner, capsys):
+@pytest.mark.parametrize("name", ["vps", "/vps"])
+def test_a_running_node_is_summed_up(make_rig, spinner, capsys, name):
     rig = make_rig()
     rig.listen_to_results()
-    listener = spinner(lambda context: SummaryNode("vps", context=context)).node
+    listener = spinner(lambda context: SummaryNode(name, context=context)).node
     rig.start()
     for index in range(6):
         rig.exchange(rig.image(index))

@@ -22,7 +22,7 @@ class SummaryNode(Node):
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__("summary", **node_options)
         self.exit_status: int | None = None
-        self._name = name
+        self._name = name.strip("/")  # diagnostics name nodes without the first slash
         self._counts: Values = {}
         self._figures: Values = {}
         self._rates_hz: list[float] = []
