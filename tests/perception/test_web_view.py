@@ -20,6 +20,7 @@ from rclpy.serialization import deserialize_message  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from tests.perception.chromium import Browser, find_chromium  # noqa: E402
 from tests.perception.websocket import WebSocket  # noqa: E402
+from videocups_msgs.msg import PanopticFrame, PanopticSegment  # noqa: E402
 
 from videocups_core.standin import standin_classes  # noqa: E402
 from videocups_perception.message_definitions import full_definition  # noqa: E402
@@ -125,6 +126,26 @@ def test_the_picture_is_the_overlay(fed_view):
         for _, message in list(rig.received["/vps/overlay/image"])
     ]
     assert min(np.abs(overlay.astype(int) - picture).mean() for overlay in overlays) < 4  # grey levels lost to JPEG
+
+
+def test_broken_messages_do_not_end_the_view(view):
+    rig, web = view
+    segments = rig.observer.create_publisher(PanopticFrame, "/vps/panoptic/segments", 10)
+    overlay = rig.observer.create_publisher(Image, "/vps/overlay/image", 10)
+    foreign = PanopticFrame(segments=[PanopticSegment(is_thing=True, state=99)])
+    with viewer(web) as states:
+        rig.wait(lambda: segments.get_subscription_count() > 1 and overlay.get_subscription_count() > 0)
+        segments.publish(b"\x00\x01\x00\x00junk")
+        segments.publish(foreign)
+        overlay.publish(Image(encoding="rgb8", height=9, width=9, step=1))
+        rig.wait(lambda: web._picture.after(0, 0.0)[1] is not None)
+        assert get(web, "/overlay.jpg")[0] == 500
+        for index in range(50):  # only a good frame brings a stamp
+            rig.send(rig.image(index))
+            if "stamp" in next(states):
+                break
+        else:
+            raise AssertionError("the view shows nothing any more")
 
 
 def test_only_the_pages_own_files_are_served(view):

@@ -134,7 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
         if picture is None:
             self.send_error(HTTPStatus.NOT_FOUND, "no picture yet")
             return
-        self._send(self.encode(picture), "image/jpeg")
+        try:
+            jpeg = self.encode(picture)
+        except Exception:  # as for the tables: what somebody else published may be anything
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "the latest overlay is no image")
+            return
+        self._send(jpeg, "image/jpeg")
 
     def _send(self, content: bytes, content_type: str) -> None:
         self.send_response(HTTPStatus.OK)

@@ -101,8 +101,14 @@ class WebView(Node):
         if self._relay is not None and self._relayed(topic):
             self._relay.relay(topic, data, time.time_ns())
         show = self._topics[topic][2]
-        if show is not None and self._state.viewers > 0:
+        if show is None or self._state.viewers == 0:
+            return
+        try:
             show(data)
+        except (
+            Exception
+        ) as error:  # a foreign or broken message, which the middleware's own types say; the view goes on
+            self.get_logger().warning(f"a message of {topic} cannot be shown: {error}", throttle_duration_sec=5.0)
 
     def _relayed(self, topic: str) -> bool:
         return self._relay is not None and self._relay.wanted(topic)
