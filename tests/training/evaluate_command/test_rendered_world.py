@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from videocups.cli import main
+from videocups_core.labels import default_classes
+from videocups_core.panoptic.frames import panoptic_from_maps
+from videocups_core.panoptic.storage import PanopticClipWriter
 
 FRAMES = 5
 
@@ -50,3 +54,21 @@ def test_only_broken_tracks_cost(world: Path, tmp_path: Path, swap_ids: bool) ->
     else:
         assert scores["stq"] == 1.0
     assert "data:image/jpeg" in page.read_text()
+
+
+def test_labels_beside_the_truth_do_not_replace_its_classes(world: Path, tmp_path: Path) -> None:
+    """Pseudo-labels are written into the clip itself: the same folder is prediction and truth."""
+    clip = tmp_path / "clips" / "one"
+    shutil.copytree(world / "one", clip)
+    classes = default_classes([False] * 20 + [True] * 20)
+    with PanopticClipWriter(clip, classes) as writer:
+        for frame in range(FRAMES):
+            name = f"{frame:06d}.png"
+            class_map = cv2.imread(str(clip / "truth/class" / name), cv2.IMREAD_UNCHANGED)
+            ids = cv2.imread(str(clip / "truth/track" / name), cv2.IMREAD_UNCHANGED)
+            pseudo = (class_map + 20 * (ids > 0)).astype(np.uint8)  # things get classes of their own
+            writer.append(panoptic_from_maps(pseudo, ids, classes, stamp_ns=frame))
+    out = tmp_path / "result.json"
+    arguments = ["--prediction", str(tmp_path / "clips"), "--truth", str(tmp_path / "clips"), "--dataset", "rendered"]
+    assert main(["evaluate", *arguments, "--mapping", "auto", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["scores"]["stq"] == 1.0

@@ -63,9 +63,9 @@ def open_panoptic_clip(folder: Path) -> PanopticClip:
     return PanopticClip(folder)
 
 
-def classes_of_clips(folders: list[Path]) -> tuple[ClassInfo, ...]:
-    """Return the class table that all clips share."""
-    tables = {folder: classes_of_clip(folder) for folder in folders}
+def classes_of_clips(folders: list[Path], *, of_labels: bool) -> tuple[ClassInfo, ...]:
+    """Return the class table that all clips share: of their panoptic labels, or of the truth beside their frames."""
+    tables = {folder: open_panoptic_clip(folder).classes if of_labels else truth_classes(folder) for folder in folders}
     (first, classes), *others = tables.items()
     for folder, found in others:
         if found != classes:
@@ -73,10 +73,8 @@ def classes_of_clips(folders: list[Path]) -> tuple[ClassInfo, ...]:
     return classes
 
 
-def classes_of_clip(folder: Path) -> tuple[ClassInfo, ...]:
-    """Return the classes of one clip: of its panoptic clip, of clip.json, or of a labels file."""
-    if any((folder / "panoptic" / name).is_file() for name in (TABLE_FILE, JOURNAL_FILE)):
-        return open_panoptic_clip(folder).classes
+def truth_classes(folder: Path) -> tuple[ClassInfo, ...]:
+    """Return the classes of one clip's truth: of clip.json, of truth.json, or of a labels file."""
     for name in DESCRIPTION_FILES:
         content = read_json(folder / name) if (folder / name).is_file() else {}
         if "classes" in content:

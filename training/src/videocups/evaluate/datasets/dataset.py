@@ -123,7 +123,7 @@ def open_dataset(
         raise ValueError(f"dataset {name} has no split {split!r}; choose one of {', '.join(spec.splits)}")
     layout, reader, found = _first_layout(spec, Path(root), split)
     found = _selected(spec, found, split, sequences)
-    classes = _classes(spec, Path(root), found)
+    classes = _classes(spec, Path(root), found, reader)
     raw_table = load_raw_to_class(layout.get("raw_to_class", spec.raw_to_class))
     strict = raw_table is None
     raw_classes = classes
@@ -194,11 +194,12 @@ def _selected(spec: DatasetSpec, found: list[Sequence], split: str, wanted: Iter
     return [by_key[key] for key in keys]
 
 
-def _classes(spec: DatasetSpec, root: Path, found: list[Sequence]) -> tuple[ClassInfo, ...]:
+def _classes(spec: DatasetSpec, root: Path, found: list[Sequence], reader: Reader) -> tuple[ClassInfo, ...]:
     if spec.classes != CLASSES_FROM_CLIP:
         return load_classes(spec.classes)
     folders = [_clip_folder(root, sequence) for sequence in found]
-    return classes_of_clips(folders)
+    # a rendered clip may hold pseudo-labels too; their classes are not the truth's
+    return classes_of_clips(folders, of_labels=isinstance(reader, PanopticClipReader))
 
 
 def _clip_folder(root: Path, sequence: Sequence) -> Path:
