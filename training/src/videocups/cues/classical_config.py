@@ -21,7 +21,7 @@ class ClassicalConfig:
     """Settings of the classical cues; the defaults are the quality preset."""
 
     # flow of the first, quick look at the clip
-    survey_flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(preset="fast"))
+    survey_flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(preset="fast", min_width_px=1024))
     # flow of the cues
     flow: DisFlowConfig = field(default_factory=lambda: DisFlowConfig(upscale=2.0))
     # estimate flow beyond what ground and ego-motion predict
@@ -40,6 +40,8 @@ class ClassicalConfig:
 
 QUALITY = ClassicalConfig()
 FAST = ClassicalConfig(
-    flow=DisFlowConfig(preset="fast"), ego=EgoMotionConfig(samples=2500), static=StaticTestConfig(scale=0.5)
+    flow=DisFlowConfig(preset="fast", min_width_px=1024),
+    ego=EgoMotionConfig(samples=2500),
+    static=StaticTestConfig(scale=0.5),
 )
 PRESETS = {"quality": QUALITY, "fast": FAST}

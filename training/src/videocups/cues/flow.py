@@ -41,6 +41,8 @@ class DisFlowConfig:
     preset: Literal["ultrafast", "fast", "medium"] = setting("medium", "speed against quality")
     # the images are enlarged by this factor first: small and thin movers gain
     upscale: float = setting(1.0, "enlarge the images by this factor first", minimum=0.25, maximum=4.0)
+    # smaller images are enlarged to this width: the search starts at fixed patch sizes
+    min_width_px: int = setting(0, "smaller images are enlarged to this width first", minimum=0, maximum=4096)
 
 
 class DisFlow:
@@ -69,8 +71,9 @@ class DisFlow:
 
     def _grey(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        if self.config.upscale != 1:
-            grey = cv2.resize(grey, None, fx=self.config.upscale, fy=self.config.upscale, interpolation=cv2.INTER_CUBIC)
+        factor = max(self.config.upscale, self.config.min_width_px / grey.shape[1])
+        if factor != 1:
+            grey = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         return np.asarray(grey, dtype=np.uint8)
 
 
