@@ -72,8 +72,8 @@ class Tracker:
     def advance(self, instances: LabelMap, ahead: tuple[LabelMap, FlowPair] | None) -> LabelMap:
         """Return the track ids of frame t; ``ahead``: the instances of t+1 and the flow from t to it."""
         if self._previous is None or self._flow is None:
-            current = instances.astype(np.int32)
-            self._next_id = int(current.max(initial=0)) + 1
+            current = np.where(instances > 0, instances + (self._next_id - 1), 0).astype(np.int32)
+            self._next_id += int(instances.max(initial=0))
         else:
             look = ahead if self.config.resurrect else None
             current, self._next_id = advance(self._previous, instances, self._flow, look, self._next_id, self.config)
