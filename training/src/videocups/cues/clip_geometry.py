@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from videocups.cues.ego_motion import UNKNOWN, EgoMotion, EgoMotionConfig, along_axis, estimate_ego_motion
+from videocups.cues.ego_motion import (
+    UNKNOWN,
+    EgoMotion,
+    EgoMotionConfig,
+    along_axis,
+    estimate_ego_motion,
+    other_motions,
+)
 from videocups.cues.epipolar import Matrix, parallax
 from videocups.cues.flow import FloatMap, FlowPair
 from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds
@@ -45,7 +52,14 @@ def look_at_pair(
 ) -> PairGeometry:
     """Find motion and ground from one pair's flow alone."""
     motion = estimate_ego_motion(flow, camera, ego, ignore)
-    return PairGeometry(motion, _ground_of(flow, motion, rays, camera, ground, ignore, None))
+    pair = PairGeometry(motion, _ground_of(flow, motion, rays, camera, ground, ignore, None))
+    if pair.ground is not None or motion.kind == "standing":
+        return pair
+    for other in other_motions(motion, flow, camera, ego, ignore):
+        below = _ground_of(flow, other, rays, camera, ground, ignore, None)
+        if below is not None or other.kind == "standing":
+            return PairGeometry(other, below)
+    return pair
 
 
 def habits(pairs: Sequence[PairGeometry], config: GroundConfig) -> list[Habit]:
@@ -82,10 +96,11 @@ def settle_pair(
     if pair.ground is not None and not odd:
         return pair
     usual = along_axis(habit.axis, flow, camera, ego, ignore)
-    if usual.support < max(ego.min_support, 0.95 * pair.motion.support):
+    if usual.support < ego.min_support:
         return pair
     there = _ground_of(flow, usual, rays, camera, ground, ignore, habit.normal)
-    return PairGeometry(usual, there) if there is not None else pair
+    known = 0.0 if pair.ground is None else pair.ground.share
+    return PairGeometry(usual, there) if there is not None and there.share >= 0.9 * known else pair
 
 
 def refit_pair(

@@ -107,6 +107,8 @@ def stand_on_ground(inverse_depth: FloatMap, regions: NDArray[np.int32], ground:
     for number, _, box in label_boxes(regions):
         inside = regions[box] == number
         base = box[0].stop - 1
+        if base >= regions.shape[0] - 2:  # it stands outside the image
+            continue
         columns = np.flatnonzero(inside[-1]) + box[1].start
         at_base = float(ground[base, int(columns.mean())])
         if at_base > 0:

@@ -38,6 +38,10 @@ class EgoMotionConfig:
     still_road_share: float = setting(
         0.5, "... and above this share in the lowest 40 % of the image", minimum=0.0, maximum=1.0
     )
+    # where no motion shows a ground, this share of pixels without any flow, at all and on the road, is a stand
+    stand_behind_traffic: float = setting(
+        0.3, "share of still pixels that is a stand where traffic fills the image", minimum=0.0, maximum=1.0
+    )
     # motion that explains less than this share of the correspondences (a cut, black frames) is no motion known
     min_support: float = setting(
         0.25, "motion explaining less than this share of the flow is unknown", minimum=0.0, maximum=1.0
@@ -90,6 +94,37 @@ def estimate_ego_motion(
     return motion if motion.support >= config.min_support else UNKNOWN
 
 
+def other_motions(
+    motion: EgoMotion,
+    flow: FlowPair,
+    camera: CameraModel,
+    config: EgoMotionConfig | None = None,
+    ignore: NDArray[np.bool_] | None = None,
+) -> list[EgoMotion]:
+    """Return what else the camera may have done: most of the image may belong to a truck that passes.
+
+    First a stand, then the motions of what ``motion`` does not explain and of the lower image, where the road is.
+    """
+    config = config or EgoMotionConfig()
+    first, second, is_road = correspondences(flow, camera, config.samples, ignore)
+    if len(first) < 50:
+        return []
+    focal, least = pinhole(camera)[0], config.stand_behind_traffic
+    still = _rotation_error_px(np.eye(3), first, second, focal) < config.still_px
+    found = []
+    if still.mean() > least and still[is_road].mean() > least:
+        found.append(EgoMotion(np.eye(3), np.zeros(3), "standing", float(still.mean())))
+    parts = [is_road]
+    if motion.kind == "moving":
+        error = np.abs(sampson_px(motion.rotation, motion.direction, first, second, focal))
+        parts.insert(0, error > 4 * config.ransac_px)
+    for part in parts:
+        solution = _ransac(first[part], second[part], config.ransac_px / focal) if part.sum() >= 50 else None
+        if solution is not None:
+            found.append(_settled(*solution, first, second, focal, config))
+    return found
+
+
 def refine_ego_motion(
     motion: EgoMotion,
     flow: FlowPair,
@@ -112,14 +147,27 @@ def along_axis(
     config: EgoMotionConfig | None = None,
     ignore: NDArray[np.bool_] | None = None,
 ) -> EgoMotion:
-    """Fit rotation alone, given the direction of translation: creeping gives too little flow to find both."""
+    """Fit rotation alone, given the direction of translation: creeping gives too little flow to find both.
+
+    Fitted from two beginnings, all of the image and its lowest part; the one that explains more of the road is taken.
+    """
     config = config or EgoMotionConfig()
-    first, second, _ = correspondences(flow, camera, config.samples, ignore)
+    first, second, is_road = correspondences(flow, camera, config.samples, ignore)
     if len(first) < 50:
         return UNKNOWN
     focal = pinhole(camera)[0]
-    turn = _fit_rotation(first, second, focal, config.robust_px)
-    return _settled(turn, axis, first, second, focal, config, turn_only=True)
+    best, agreeing = UNKNOWN, -1.0
+    for part in (np.ones(len(first), bool), is_road):
+        if part.sum() < 50:
+            continue
+        turn = _fit_rotation(first[part], second[part], focal, config.robust_px)
+        rotation, _ = _refine(turn, axis, first[part], second[part], focal, config.robust_px, turn_only=True)
+        motion = _settled(rotation, axis, first, second, focal, config, turn_only=True)
+        error = np.abs(sampson_px(motion.rotation, axis, first, second, focal))
+        share = float((error[is_road] < 2 * config.robust_px).mean()) if is_road.any() else motion.support
+        if share > agreeing:
+            best, agreeing = motion, share
+    return best
 
 
 def _settled(

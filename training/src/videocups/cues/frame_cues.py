@@ -27,6 +27,9 @@ from videocups.cues.photometric import appearance
 from videocups.cues.static_world import StaticTest, static_surprise
 from videocups_core.types import CameraModel
 
+BLOWN_OUT = 253
+"""from this value on in all channels a pixel shows nothing: sky against the light moves as its edges seem to."""
+
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -86,12 +89,13 @@ def cues_of_frame(
     looks = appearance(rgb, config.static.scale)
     tests = [_test(rgb, looks, image, view, rays, camera, config) for image, view in neighbours]
     views = [view for _, view in neighbours]
-    motion = motion_probability(_surprise(views, tests, hood, camera, config))
+    nothing_shown = hood | (rgb.min(axis=2) >= BLOWN_OUT)
+    motion = motion_probability(_surprise(views, tests, nothing_shown, camera, config))
     inverse, held = _depth(views, tests, ground, held, config)
     flow, static = views[0].flow_px, tests[0].static_flow_px
     if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
         flow, static = -flow, -static
-    may_move = views[0].visible & ~tests[0].is_ground & ~hood
+    may_move = views[0].visible & ~tests[0].is_ground & ~nothing_shown
     return FrameCues(index, True, flow, flow - static, np.float32(1) / inverse, motion, ground, may_move, pair, held)
 
 
@@ -109,7 +113,11 @@ def _test(
 
 
 def _surprise(
-    views: Sequence[View], tests: Sequence[StaticTest], hood: Mask, camera: CameraModel, config: ClassicalConfig
+    views: Sequence[View],
+    tests: Sequence[StaticTest],
+    nothing_shown: Mask,
+    camera: CameraModel,
+    config: ClassicalConfig,
 ) -> FloatMap:
     surprise = smooth(combine_neighbours([test.surprise for test in tests]), config.motion.median_px)
     if config.floating_test:
@@ -121,7 +129,7 @@ def _surprise(
         if len(floating) == len(views):
             surprise = raise_floating(surprise, agree_on_floating(floating), config.motion)
     surprise = np.maximum(surprise, hint([test.raw_surprise for test in tests], [view.visible for view in views]))
-    return np.where(hood, 0, surprise).astype(np.float32)
+    return np.where(nothing_shown, 0, surprise).astype(np.float32)
 
 
 def _depth(

@@ -34,8 +34,10 @@ class GroundConfig:
     min_share: float = setting(
         0.2, "a smaller share of the voting pixels than this is no ground", minimum=0.0, maximum=1.0
     )
+    # a plane tilted more than this against the camera's own level is the side of a truck, not the ground
+    max_tilt_deg: float = setting(15.0, "a plane tilted more than this is not the ground", minimum=0.0, maximum=90.0)
     # the pairs before and after that steady the normal
-    window: int = setting(15, "pairs before and after that steady the ground's normal", minimum=0)
+    window: int = setting(30, "pairs before and after that steady the ground's normal", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,16 @@ def _fit(
         normal = fit(ray, rho, weight, normal)
     predicted = ray @ normal
     share = float((np.abs(rho - predicted) < 2 * np.maximum(noise, 0.03 * np.abs(predicted))).mean())
-    return Ground(normal, share) if share >= config.min_share and normal[1] > 0 else None
+    level = normal[1] >= np.cos(np.radians(config.max_tilt_deg)) * np.linalg.norm(normal)
+    return Ground(normal, share) if share >= config.min_share and level else None
 
 
 def steady_grounds(grounds: Sequence[Ground | None], config: GroundConfig | None = None) -> list[Matrix | None]:
     """Return for each pair the unit normal that its neighbours in time agree on; None where none found ground."""
     config = config or GroundConfig()
     units = np.array([np.full(3, np.nan) if g is None else g.normal * g.camera_height for g in grounds]).reshape(-1, 3)
-    weights = np.array([0.0 if g is None else g.share for g in grounds])
+    # a ground that many voters deny counts little
+    weights = np.array([0.0 if g is None else g.share**3 for g in grounds])
     steady: list[Matrix | None] = []
     for index in range(len(grounds)):
         near = slice(max(0, index - config.window), index + config.window + 1)
@@ -136,9 +140,9 @@ def _vote(height: Matrix, relative_noise: Matrix) -> float:
 
 
 def _fit_plane(ray: Matrix, rho: Matrix, weight: Matrix, normal: Matrix) -> Matrix:
-    """Weighted least squares, with a little faith that the camera is level."""
+    """Weighted least squares, with a little faith that the camera is level, more so that it does not lean."""
     gram = (ray * weight[:, None]).T @ ray
-    faith = np.diag([1.0, 0.02, 1.0]) * np.trace(gram) * 1e-3
+    faith = np.diag([4.0, 0.02, 1.0]) * np.trace(gram) * 1e-3
     level = np.array([0.0, np.linalg.norm(normal), 0.0])
     fitted: Matrix = np.linalg.solve(gram + faith, (ray * weight[:, None]).T @ rho + faith @ level)
     return fitted
