@@ -191,7 +191,9 @@ def test_the_page_in_a_browser(fed_view, tmp_path):
         browser.open(f"http://127.0.0.1:{web._page.port}/")
         browser.wait("document.getElementById('status').textContent === 'live'")
         assert browser.wait("document.getElementById('overlay').naturalWidth") == rig.world.image_rgb(0).shape[1]
-        rows = browser.wait("[...document.querySelectorAll('#track-rows tr')].map(row => row.cells[2].textContent)")
+        shown = "[...document.querySelectorAll('#track-rows tr')].map(row => row.cells[2].textContent)"
+        browser.wait(f"{shown}.length && {shown}.every(name => !name.startsWith('class '))")  # the labels have come
+        rows = browser.wait(shown)
         assert set(rows) <= {info.name for info in standin_classes() if info.is_thing}
         browser.wait("Number(document.getElementById('rate').textContent) > 5")
         assert browser.wait("document.querySelectorAll('#diagnostic-rows details').length") >= 2
