@@ -1,0 +1,80 @@
+"""Boxes x0 y0 x1 y1 in pixels (x1 and y1 exclusive): overlap, regression and what lies inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# a box grows at most this much in one step, in log
+MAX_LOG_GROWTH = math.log(1000 / 16)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Return (...) of boxes (..., 4); 0 where one is inside out."""
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+
+
+def intersection(first: Tensor, second: Tensor) -> Tensor:
+    """Return the common area of every pair: (N, M) of (N, 4) and (M, 4)."""
+    low = torch.maximum(first[:, None, :2], second[None, :, :2])
+    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
+    sides = (high - low).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Return the overlap of every pair over their union: (N, M); 0 for boxes without area."""
+    common = intersection(first, second)
+    union = area(first)[:, None] + area(second)[None, :] - common
+    return torch.where(union > 0, common / union.clamp(min=1e-9), torch.zeros_like(common))
+
+
+def encode(targets: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the deltas (N, 4) that lead from ``boxes`` to ``targets``."""
+    size, center = boxes[:, 2:] - boxes[:, :2], (boxes[:, 2:] + boxes[:, :2]) / 2
+    wanted, goal = targets[:, 2:] - targets[:, :2], (targets[:, 2:] + targets[:, :2]) / 2
+    unit = boxes.new_tensor(weights)
+    return torch.cat([(goal - center) / size, torch.log(wanted / size)], dim=1) * unit
+
+
+def decode(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return ``boxes`` (..., 4) moved and stretched by ``deltas``."""
+    wx, wy, ww, wh = weights
+    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    x = (boxes[..., 0] + boxes[..., 2]) / 2 + deltas[..., 0] / wx * width
+    y = (boxes[..., 1] + boxes[..., 3]) / 2 + deltas[..., 1] / wy * height
+    half_width = torch.exp((deltas[..., 2] / ww).clamp(max=MAX_LOG_GROWTH)) * width / 2
+    half_height = torch.exp((deltas[..., 3] / wh).clamp(max=MAX_LOG_GROWTH)) * height / 2
+    return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=-1)
+
+
+def clip(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Return boxes (..., 4) cut at the image's border."""
+    x = boxes[..., 0::2].clamp(0, width)
+    y = boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+
+def integral(mask: Tensor) -> Tensor:
+    """Return the sums (H + 1, W + 1) int32 of ``mask`` (H, W) bool over everything above and left."""
+    height, width = mask.shape
+    sums = torch.zeros(height + 1, width + 1, device=mask.device, dtype=torch.int32)
+    sums[1:, 1:] = mask.int().cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    return sums
+
+
+def share_inside(sums: Tensor, boxes: Tensor) -> Tensor:
+    """Return what share of the pixels of each box (N, 4) is set in the mask whose ``integral`` is given: (N,) in 0…1.
+
+    Boxes are rounded outwards to whole pixels; what lies outside of the image does not count. A box without a pixel
+    inside has 0.
+    """
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    x0, y0 = boxes[:, 0].floor().clamp(0, width).long(), boxes[:, 1].floor().clamp(0, height).long()
+    x1, y1 = boxes[:, 2].ceil().clamp(0, width).long(), boxes[:, 3].ceil().clamp(0, height).long()
+    found = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    pixels = (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
+    return torch.where(pixels > 0, found / pixels.clamp(min=1), torch.zeros_like(boxes[:, 0]))

@@ -1,0 +1,51 @@
+"""The semantic head: every level brought to stride 4 and summed (Kirillov et al., Panoptic FPN, 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from videocups.model.backbone import group_norm
+from videocups.model.config import STRIDES, SemanticConfig
+
+MERGED = ("p2", "p3", "p4", "p5")
+
+
+class SemanticHead(nn.Module):
+    """Logits of "thing" and of every stuff at stride 4."""
+
+    def __init__(self, config: SemanticConfig, channels: int, classes: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleDict()
+        for index, name in enumerate(MERGED):
+            widths = [channels] + [config.channels] * max(1, index)
+            self.levels[name] = nn.ModuleList(
+                nn.Sequential(
+                    nn.Conv2d(before, after, 3, padding=1, bias=False), group_norm(after, config.groups), nn.ReLU()
+                )
+                for before, after in pairwise(widths)
+            )
+        self.predict = nn.Conv2d(config.channels, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.predict.weight, std=0.01)
+        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Map p2 … p5 to logits (B, classes, H / 4, W / 4)."""
+        total: Tensor | None = None
+        for name in MERGED:
+            field, stride = features[name], STRIDES[name]
+            for block in cast(nn.ModuleList, self.levels[name]):
+                field = block(field)
+                if stride > STRIDES[MERGED[0]]:
+                    field = functional.interpolate(field, scale_factor=2.0, mode="bilinear", align_corners=False)
+                    stride //= 2
+            total = field if total is None else total + field
+        logits: Tensor = self.predict(total)
+        return logits

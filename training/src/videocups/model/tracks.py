@@ -1,0 +1,32 @@
+"""The tracking head: embeddings whose products are the logits of "the same object" (MaskTrack R-CNN)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from videocups.model.cascade import initialize_hidden
+from videocups.model.config import TrackConfig
+
+
+class TrackHead(nn.Module):
+    """Two layers, the last without an activation, so that products may be negative: "new" has logit 0."""
+
+    def __init__(self, config: TrackConfig, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels * config.pool**2, config.width)
+        self.fc2 = nn.Linear(config.width, config.dim)
+        initialize_hidden(self.fc1)
+        # products of fresh embeddings stay near 0: everything may be new
+        nn.init.normal_(self.fc2.weight, std=0.01)
+        nn.init.zeros_(self.fc2.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map (R, C, s, s) to embeddings (R, D)."""
+        embeddings: Tensor = self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
+        return embeddings
+
+
+def association_logits(embeddings: Tensor, references: Tensor) -> Tensor:
+    """Return (R, 1 + N): column 0 is "new", 1 + n that a row of (R, D) is the object of reference n of (N, D)."""
+    return torch.cat([embeddings.new_zeros(len(embeddings), 1), embeddings @ references.T], dim=1)
