@@ -13,6 +13,7 @@ from tests.training.pipeline.artefacts import artefacts
 
 from videocups.cli import main
 from videocups.pipeline.commands import label_parser
+from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
 from videocups.synthetic import World, WorldConfig
 from videocups.synthetic.storage import write_clip
@@ -36,7 +37,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip whose frame 10 cannot be decoded."""
     folder = tmp_path_factory.mktemp("street")
     (folder / "label.yaml").write_text(SETTINGS)
-    clip = write_clip(World(WorldConfig(seed=3, num_frames=FRAMES, height=64, width=128)), folder / "clips" / "a")
+    world = World(WorldConfig(seed=8, num_frames=FRAMES, height=64, width=128, scenario="stand"))
+    clip = write_clip(world, folder / "clips" / "a")
     (clip / "frames" / "000010.jpg").write_bytes(b"damaged on the way")
     return folder
 
@@ -55,7 +57,7 @@ def test_labels_are_a_panoptic_clip_with_every_frame(labelled: Path) -> None:
     labels = PanopticClip(labelled / "a")
     assert labels.complete
     assert labels.stamps_ns == read_clip_info(labelled / "a").stamps_ns
-    assert [info.class_id for info in labels.classes] == list(range(6))
+    assert [info.class_id for info in labels.classes] == list(range(len(labels.classes)))
     for frame in labels:
         assert frame.segment_ids.shape == (64, 128)
         assert frame.segment_ids.all()  # no void: what is not known is ignored
@@ -70,17 +72,45 @@ def test_an_unreadable_frame_is_ignored_as_a_whole_and_listed(labelled: Path) ->
     assert not (labelled / "a" / "semantics" / "000010.png").exists()
 
 
-def test_things_are_tracks_of_thing_classes(labelled: Path) -> None:
-    things = {info.class_id for info in PanopticClip(labelled / "a").classes if info.is_thing}
+def test_stuff_is_what_is_left_of_the_pixel_classes_and_things_follow(labelled: Path) -> None:
     split = json.loads((labelled / "data_set" / "thing_stuff.json").read_text())
-    assert things == {row["class_id"] for row in split["classes"] if row["ratio"] > split["threshold"]}
     ratios = [row["ratio"] for row in split["classes"]]
     assert ratios == sorted(ratios, reverse=True)
-    class_of = json.loads((labelled / "a" / "class_counts.json").read_text())["class_of_track"]
-    for frame in PanopticClip(labelled / "a"):
-        for segment in frame.segments:
-            if segment.track_id:
-                assert class_of[str(segment.track_id)] == segment.class_id
+    assert all(row["is_thing"] == (row["ratio"] > split["threshold"]) for row in split["classes"])
+    count = split["panoptic_classes"]
+    assert count["stuff"] + sum(row["is_thing"] for row in split["classes"]) == 6
+    for row in split["classes"]:
+        assert (row["panoptic_class"] >= count["stuff"]) == row["is_thing"]
+    flags = [info.is_thing for info in PanopticClip(labelled / "a").classes]
+    assert flags == [False] * count["stuff"] + [True] * count["things"]
+
+
+def test_every_track_is_a_thing_or_ignored(labelled: Path) -> None:
+    seen = 0
+    for number, frame in enumerate(PanopticClip(labelled / "a")):
+        path = labelled / "a" / "tracks" / f"{number:06d}.png"
+        tracks = decode(path) if path.exists() else np.zeros((64, 128), np.int32)
+        things = {segment.track_id for segment in frame.segments if segment.track_id}
+        ignored = np.isin(frame.segment_ids, [row.segment_id for row in frame.segments if row.ignore])
+        for track in np.unique(tracks[tracks > 0]).tolist():
+            assert (track in things) != bool(ignored[tracks == track].all())
+            seen += 1
+    assert seen > 0
+
+
+def test_classes_may_come_from_pixels_as_in_the_paper(street: Path, labelled: Path) -> None:
+    config = street / "pixels.yaml"
+    config.write_text((street / "bearing.yaml").read_text() + "things: {classes_from: pixels}\n")
+    out = street / "pixels"
+    arguments = ["--config", str(config), "--executor", "inline", "--out", str(out)]
+    assert main(["label", str(street / "clips"), *arguments]) == 0
+    things = {info.class_id for info in PanopticClip(out / "a").classes if info.is_thing}
+    split = json.loads((out / "data_set" / "thing_stuff.json").read_text())
+    assert things == {row["class_id"] for row in split["classes"] if row["ratio"] > split["threshold"]}
+    class_of = json.loads((out / "a" / "class_counts.json").read_text())["class_of_track"]
+    rows = [row for frame in PanopticClip(out / "a") for row in frame.segments if row.track_id]
+    assert rows
+    assert all(class_of[str(row.track_id)] == row.class_id for row in rows)
 
 
 def test_labels_can_be_evaluated(street: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +155,7 @@ def test_clean_keeps_frames_and_final_labels(
     assert main(["clean", str(labelled), "--yes"]) == 0
     kinds = {Path(name).parts[1] if name.startswith("a/") else name for name in artefacts(labelled)}
     final = {"panoptic", "tracks", "track_table.json", "left_out.json"}
-    assert kinds == {*final, "data_set/clusters.npz", "data_set/thing_stuff.json"}
+    assert kinds == {*final, "data_set/clusters.npz", "data_set/thing_stuff.json", "data_set/things.npz"}
     assert len(list((labelled / "a" / "frames").iterdir())) == FRAMES
     config = str(labelled.parent / "bearing.yaml")
     assert main(["label", str(labelled), "--config", config, "--executor", "inline"]) == 0

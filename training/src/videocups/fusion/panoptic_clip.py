@@ -1,15 +1,15 @@
 """From aligned classes and tracks to panoptic video pseudo-labels.
 
 Things are tracks whose class is a thing class. Two kinds of pixels are marked ``ignore``, which training leaves out and
-which is not void: pixels of a thing class outside all tracks (nobody told them apart), and moving instances whose class
-turned out to be stuff (something moves there, nobody knows what).
+which is not void: pixels of a thing class outside all tracks (nobody told them apart), and moving instances that are no
+things after all (something moves there, nobody knows what).
 
 Reads ``semantics_smooth``, ``tracks`` and ``thing_stuff.json``; writes ``panoptic``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,14 +46,19 @@ def panoptic_frames(
     table: Sequence[ClassInfo],
     stamps_ns: Sequence[int],
     config: PanopticConfig | None = None,
+    no_things: Collection[int] = (),
 ) -> Iterator[PanopticFrame]:
-    """Yield the panoptic frames of a clip from aligned (H, W) uint8 classes and (H, W) int32 tracks."""
+    """Yield the panoptic frames of a clip from aligned (H, W) uint8 classes and (H, W) int32 tracks.
+
+    ``no_things``: tracks that are no things whatever class lies under them.
+    """
     config = config or PanopticConfig()
+    dropped = np.fromiter(no_things, np.int64, len(no_things))
     is_thing = np.zeros(256, bool)
     is_thing[[info.class_id for info in table if info.is_thing]] = True
     born: dict[int, int] = {}
     for index, (class_map, track_map, stamp_ns) in enumerate(zip(classes, tracks, stamps_ns, strict=True)):
-        things = np.where(is_thing[class_map], track_map, 0)
+        things = np.where(is_thing[class_map] & ~np.isin(track_map, dropped), track_map, 0)
         for track in np.unique(things).tolist():
             born.setdefault(int(track), index)
         ages = {track: index - first for track, first in born.items()}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from videocups.cues.classical_config import ClassicalConfig
 from videocups.fusion.panoptic_clip import PanopticConfig
 from videocups.fusion.split import SplitConfig
+from videocups.fusion.things import ThingsConfig
 from videocups.fusion.tracking import TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig
 from videocups.label.config import PRESETS
@@ -18,6 +19,7 @@ from videocups.pipeline.panoptic_stage import panoptic_stage
 from videocups.pipeline.run import RunConfig
 from videocups.pipeline.semantic_stages import SemanticsConfig, semantic_stages
 from videocups.pipeline.stage import Stages
+from videocups.pipeline.thing_stages import thing_stages
 from videocups_core.config import from_mapping, setting, to_mapping
 
 
@@ -33,13 +35,15 @@ class LabelConfig:
     tracking: TrackingConfig = field(default_factory=lambda: PRESETS["quality"].tracking)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    things: ThingsConfig = field(default_factory=ThingsConfig)
     panoptic: PanopticConfig = field(default_factory=PanopticConfig)
 
     def stages(self) -> Stages:
         """Return all stages with these settings."""
         instances = instance_stages(self.cues, self.instances, self.tracking)
-        semantics = semantic_stages(self.semantics, self.split)
-        return Stages((*instances, *semantics, panoptic_stage(self.panoptic)))
+        things = thing_stages(self.semantics, self.split, self.things)
+        panoptic = panoptic_stage(self.panoptic, self.things)
+        return Stages((*instances, *semantic_stages(self.semantics), *things, panoptic))
 
 
 def read_label_config(path: Path | None) -> LabelConfig:

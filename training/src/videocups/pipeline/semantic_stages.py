@@ -1,9 +1,7 @@
-"""The stages from frames and tracks to panoptic clips: vectors, clusters, semantics, smooth, align, split."""
+"""The stages from frames to pseudo-classes: vectors, clusters, semantics, smooth."""
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,9 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from videocups.fusion.alignment import ClassCounts, align, count_classes, majority_classes, track_votes
 from videocups.fusion.smoothing import smooth_frame
-from videocups.fusion.split import SplitConfig, split_things
 from videocups.pipeline.cue_formats import flow_from_arrays
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
@@ -85,19 +81,11 @@ class SmoothSettings:
     """The vote has none."""
 
 
-@dataclass(frozen=True)
-class AlignSettings:
-    """What the alignment depends on."""
-
-    classes: int
-
-
-def semantic_stages(config: SemanticsConfig, split: SplitConfig) -> tuple[Stage, ...]:
+def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
     """Return the stages; they read what the instance stages write."""
     features, kmeans = config.features, config.kmeans
     drawn = VectorSettings(features, config.vectors_per_frame, config.inference.low_scale, kmeans.seed)
     semantic = SemanticSettings(features, kmeans, config.inference)
-    clip_reads = (Input("semantics_smooth", need="any"), Input("tracks", need="any"))
     smooth_reads = (Input("semantics"), Input("semantics", (-1, 1), "optional"), Input("flow", (-1, 0), "optional"))
     clusters = ClusterSettings(features, kmeans, config.vectors_per_frame, config.max_vectors)
     return (
@@ -120,23 +108,6 @@ def semantic_stages(config: SemanticsConfig, split: SplitConfig) -> tuple[Stage,
             (Output("semantics", ".png"),),
         ),
         Stage("smooth", "frame", smooth_classes, SmoothSettings(), smooth_reads, (Output("semantics_smooth", ".png"),)),
-        Stage(
-            "align",
-            "clip",
-            align_clip,
-            AlignSettings(kmeans.classes),
-            clip_reads,
-            (Output("semantics_aligned", ".png", each_frame=True), Output("class_counts", ".json")),
-        ),
-        Stage(
-            "split",
-            "data",
-            split_classes,
-            split,
-            (Input("class_counts", need="any"),),
-            (Output("thing_stuff", ".json"),),
-            final=True,
-        ),
     )
 
 
@@ -155,9 +126,7 @@ def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
     step = max(1, -(-len(places) * 2 * settings.per_frame // settings.max_vectors))
     vectors = np.concatenate([clip.read("vectors", number)["drawn"] for clip, number in places[::step]])
     found = find_clusters(vectors, settings.kmeans, extractor_of(settings.features).weights)
-    spread = np.array([found.spread])
-    arrays = {"centers": found.centers, "shift": found.shift, "scale": found.scale, "spread": spread}
-    return {"clusters": {**arrays, "metric": np.array(found.config.metric)}}
+    return {"clusters": clusters_to_arrays(found)}
 
 
 def classes_of_frame(work: Work, settings: SemanticSettings) -> dict[str, Any]:
@@ -185,50 +154,19 @@ def smooth_classes(work: Work, settings: SmoothSettings) -> dict[str, Any]:
     return {"semantics_smooth": smooth_frame(work.read("semantics", t), neighbour(t - 1, t - 1), neighbour(t + 1, t))}
 
 
-def align_clip(work: Work, settings: AlignSettings) -> dict[str, Any]:
-    """Give every track one class, and count what classes have inside tracks and everywhere."""
-    numbers = [number for number in work.numbers("semantics_smooth") if work.has("tracks", number)]
-    highest = max((int(work.read("tracks", number).max(initial=0)) for number in numbers), default=0)
-    votes = np.zeros((highest + 1, settings.classes), np.int64)
-    for number in numbers:
-        found = track_votes([work.read("semantics_smooth", number)], [work.read("tracks", number)], settings.classes)
-        votes[: len(found)] += found
-    class_of = majority_classes(votes)
-    frames, counts = [], ClassCounts(*(np.zeros(settings.classes, np.int64) for _ in range(2)))
-    for number in numbers:
-        tracks = [work.read("tracks", number)]
-        aligned = align([work.read("semantics_smooth", number)], tracks, class_of)
-        counts += count_classes(aligned, tracks, settings.classes)
-        frames.append((number, aligned[0]))
-    by_track = {str(track): class_id for track, class_id in class_of.items()}
-    table = {"inside_px": counts.inside_px.tolist(), "all_px": counts.all_px.tolist(), "class_of_track": by_track}
-    return {"semantics_aligned": frames, "class_counts": table}
-
-
-def split_classes(work: Work, config: SplitConfig) -> dict[str, Any]:
-    """Decide over all clips which pseudo-classes are things."""
-    counts = [counts_from_json(clip.read("class_counts")) for clip in work.members() if clip.has("class_counts", None)]
-    total = counts[0]
-    for other in counts[1:]:
-        total += other
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "split.json"
-        split_things(total, config).save(path)
-        return {"thing_stuff": json.loads(path.read_text())}
-
-
 @lru_cache(maxsize=2)
 def extractor_of(settings: FeatureSettings) -> FeatureExtractor:
     """Return the extractor, loaded once in a process."""
     return build_extractor(settings.name, classical=settings.classical, weights=settings.weights)
 
 
-def counts_from_json(table: Mapping[str, Any]) -> ClassCounts:
-    """Return the counts of a clip."""
-    return ClassCounts(*(np.array(table[name], np.int64) for name in ("inside_px", "all_px")))
+def clusters_to_arrays(found: Clusters) -> dict[str, NDArray[Any]]:
+    """Return clusters as arrays to store."""
+    arrays = {"centers": found.centers, "shift": found.shift, "scale": found.scale}
+    return {**arrays, "spread": np.array([found.spread]), "metric": np.array(found.config.metric)}
 
 
 def clusters_from_arrays(arrays: Mapping[str, NDArray[Any]], config: KMeansConfig) -> Clusters:
-    """Return the clusters that ``cluster_vectors`` stored."""
+    """Return the clusters that were stored."""
     resolved = from_mapping(KMeansConfig, {**to_mapping(config), "metric": str(arrays["metric"])}, "clusters")
     return Clusters(arrays["centers"], arrays["shift"], arrays["scale"], float(arrays["spread"][0]), resolved)
