@@ -1,23 +1,29 @@
-"""``videocups train``: learn flow or depth and motion from clips, without labels."""
+"""``videocups train``: learn flow or depth and motion from clips, without labels; panoptic video from their labels."""
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-USAGE = """usage: videocups train {flow,depth} CLIPS [CLIPS ...] --out DIR [--config FILE]
+USAGE = """usage: videocups train {flow,depth,panoptic} CLIPS [CLIPS ...] --out DIR [--config FILE]
 
-  flow    optical flow: RAFT by SMURF's losses, on pairs of frames
-  depth   depth, ego-motion, 3-D flow and motion masks: Dynamo-Depth, on triples of frames with intrinsics
+  flow      optical flow: RAFT by SMURF's losses, on pairs of frames
+  depth     depth, ego-motion, 3-D flow and motion masks: Dynamo-Depth, on triples of frames with intrinsics
+  panoptic  the video panoptic network, on pairs of frames with the labels of 'videocups label'
 
 'videocups train flow --help' explains one and lists its settings."""
 
 
 def train(argv: list[str]) -> int:
     """Run the training named first."""
-    trainings: dict[str, Callable[[list[str]], int]] = {"flow": train_flow, "depth": train_depth}
+    trainings: dict[str, Callable[[list[str]], int]] = {
+        "flow": train_flow,
+        "depth": train_depth,
+        "panoptic": train_panoptic,
+    }
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if argv else 2
@@ -30,7 +36,7 @@ def train_flow(argv: list[str]) -> int:
     """Train flow and print where its checkpoint is."""
     from videocups.cues.smurf.config import SmurfConfig
 
-    options, config = _parse("flow", SmurfConfig, argv)
+    options, config = _parse("train flow", SmurfConfig, argv)
     from videocups.cues.smurf.training import SmurfTask
 
     return _run(SmurfTask(_clips(options.clips), config), config.loop, options)
@@ -40,21 +46,51 @@ def train_depth(argv: list[str]) -> int:
     """Train depth and motion and print where the checkpoint is."""
     from videocups.cues.dynamo.config import DynamoConfig
 
-    options, config = _parse("depth", DynamoConfig, argv)
+    options, config = _parse("train depth", DynamoConfig, argv)
     from videocups.cues.dynamo.training import DynamoTask
 
     return _run(DynamoTask(_clips(options.clips), config), config.loop, options)
 
 
-def _parse(name: str, kind: type[Any], argv: list[str]) -> tuple[argparse.Namespace, Any]:
+def train_panoptic(argv: list[str]) -> int:
+    """Train the panoptic network and print where its checkpoint is."""
+    from videocups.train.panoptic_config import PanopticTraining
+
+    options, config = _parse("train panoptic", PanopticTraining, argv)
+    from videocups.train.panoptic_task import PanopticTask
+
+    return _run(PanopticTask(_clips(options.clips), config), config.loop, options)
+
+
+def finetune(argv: list[str]) -> int:
+    """Go on from a checkpoint with other labels, whose classes may differ."""
+    from videocups.train.panoptic_config import PanopticTraining
+
+    options, config = _parse("finetune", PanopticTraining, argv, checkpoint="where to begin")
+    from dataclasses import replace
+
+    from videocups.train.panoptic_task import PanopticTask
+    from videocups.train.starting import model_of
+
+    started = replace(config, init=options.checkpoint, model=model_of(options.checkpoint))
+    task = PanopticTask(_clips(options.clips), started)
+    print(f"begins with {task.started}")
+    return _run(task, config.loop, options)
+
+
+def _parse(
+    name: str, kind: type[Any], argv: list[str], *, checkpoint: str | None = None
+) -> tuple[argparse.Namespace, Any]:
     from videocups.train.config_file import read_config, setting_lines
 
     parser = argparse.ArgumentParser(
-        prog=f"videocups train {name}",
+        prog=f"videocups {name}",
         description="A run that was stopped goes on when the same command is given again.",
         epilog=f"settings (--config FILE, --set KEY=VALUE):\n{setting_lines(kind())}\n\nExit status: 0 done, 1 failed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if checkpoint is not None:
+        parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=checkpoint)
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
@@ -74,11 +110,18 @@ def _clips(folders: Sequence[Path]) -> list[Path]:
 
 def _run(task: Any, loop: Any, options: argparse.Namespace) -> int:
     from videocups.progress import Progress
+    from videocups.train.distributed import joined, ranks
     from videocups.train.loop import choose_device, run_training
 
-    device = choose_device(options.device)
-    print(f"{len(task.windows)} windows of {len(task.windows.clips)} clips, {task.steps} steps on {device}")
-    with Progress(f"train {task.kind}", total=task.steps, unit="steps") as progress:
-        checkpoint = run_training(task, loop, options.out, device=device, on_step=progress.update)
-    print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
+    with joined(choose_device(options.device)) as device:
+        leads = ranks().leads
+        if leads:
+            processes = f", {ranks().world} processes" if ranks().world > 1 else ""
+            data = f"{len(task.windows)} windows of {len(task.windows.clips)} clips"
+            print(f"{data}, {task.steps} steps on {device}{processes}")
+        stream = None if leads else io.StringIO()
+        with Progress(task.kind, total=task.steps, unit="steps", stream=stream) as progress:
+            checkpoint = run_training(task, loop, options.out, device=device, on_step=progress.update)
+        if leads:
+            print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
     return 0

@@ -18,6 +18,8 @@ class LoopConfig:
     steps: int = setting(0, "steps of the whole run; 0 derives them from the size of the data", minimum=0)
     # windows of a step
     batch_size: int = setting(1, "windows of a step", minimum=1)
+    # a step's windows are computed in so many pieces one after the other, to save memory
+    accumulate: int = setting(1, "pieces a step's windows are computed in, to save memory", minimum=1)
     # adam, or adamw with decoupled weight decay
     optimizer: Literal["adam", "adamw"] = setting("adam", "adam, or adamw with decoupled weight decay")
     # before any schedule
@@ -32,6 +34,16 @@ class LoopConfig:
     checkpoint_every: int = setting(1000, "steps between checkpoints", minimum=1)
     # steps between lines of metrics.jsonl
     log_every: int = setting(50, "steps between lines of metrics.jsonl", minimum=1)
+    # numbers the network computes in: fp32, bf16, or fp16 (a GPU only)
+    precision: Literal["fp32", "bf16", "fp16"] = setting("fp32", "numbers the network computes in; fp16 needs a GPU")
+    # decay of the weights' running average a step; 0 = none is kept
+    ema: float = setting(0.0, "decay of the weights' running average a step; 0 = none is kept", minimum=0, maximum=1)
+    # refuse operations whose result can differ from run to run; slower on a GPU
+    deterministic: bool = setting(False, "refuse operations whose result can differ from run to run")
+    # steps between pictures of labels and predictions; 0 = none
+    picture_every: int = setting(0, "steps between pictures of labels and predictions; 0 = none", minimum=0)
+    # write scalars and pictures for TensorBoard into the run's folder
+    tensorboard: bool = setting(False, "write scalars and pictures for TensorBoard into the run's folder")
     # steps in a row with a loss or gradient that is no number before the run gives up
     max_bad_steps: int = setting(10, "steps in a row without a finite loss before the run gives up", minimum=1)
 
