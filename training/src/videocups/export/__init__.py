@@ -1,0 +1,1 @@
+"""From a checkpoint to what runs on the vehicle: ONNX graphs, bundles, engines and their figures."""
