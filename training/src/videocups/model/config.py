@@ -133,7 +133,7 @@ class DropLossConfig:
     confident: float = setting(0.3, "unlabelled detections at least this sure are left alone", minimum=0, maximum=1)
     # but only so many of an image's, the surest, so that a network that sees objects everywhere still learns
     max_confident: float = setting(
-        0.5, "share of an image's background left alone for being sure", minimum=0, maximum=1
+        0.75, "share of an image's background left alone for being sure", minimum=0, maximum=1
     )
     # and background is learned only where labels explain this much of the box: stuff, or a labelled object
     explained: float = setting(0.8, "background must be explained by labels to this share", minimum=0, maximum=1)

@@ -60,7 +60,7 @@ def check_batch(batch: Mapping[str, Tensor]) -> None:
 def _image_labels(batch: Mapping[str, Tensor], pair: int, frame: int) -> ImageLabels:
     classes, boxes = batch["classes"][pair, frame], batch["boxes"][pair, frame].float()
     rows = torch.nonzero(classes >= 0).squeeze(1)
-    for column in range(4):  # stable sorts, the last one leads
+    for column in (3, 2, 1, 0):  # stable sorts, the last one leads
         rows = rows[boxes[rows, column].argsort(stable=True)]
     semantic, instances = batch["semantic"][pair, frame], batch["instances"][pair, frame]
     ignore = batch["ignore"][pair, frame]

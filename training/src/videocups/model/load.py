@@ -11,7 +11,7 @@ from torch import Tensor
 from videocups.model.classes import ClassTable
 from videocups.model.config import ModelConfig
 from videocups.model.network import PanopticNetwork
-from videocups.train.checkpoint import read_checkpoint
+from videocups.train.checkpoint import AVERAGE, MODEL, read_checkpoint
 from videocups_core.config import from_mapping
 
 KIND = "panoptic"
@@ -40,7 +40,8 @@ def initialize_backbone(network: PanopticNetwork, path: Path | str) -> None:
     """
     file = Path(path)
     if file.is_dir():
-        file = read_checkpoint(file).folder / "model.safetensors"
+        folder = read_checkpoint(file).folder
+        file = folder / AVERAGE if (folder / AVERAGE).is_file() else folder / MODEL
     try:
         state = load_file(file)
     except (OSError, SafetensorError) as error:

@@ -148,6 +148,10 @@ class PanopticNetwork(nn.Module):
         features = self.features(images)
         size = (images.shape[-2], images.shape[-1])
         logits, deltas = self.rpn.head(features)
+        if not bool(torch.isfinite(logits).all()):  # else NaN would look like an empty street
+            raise ValueError(
+                "the network's objectness is not finite: its weights or its input are damaged; load others"
+            )
         anchors = self.rpn.anchors(*size, device=logits.device)
         boxes = self.rpn.proposals(logits, deltas, anchors, *size, self.config.rpn.post_nms_test)
         scores, boxes = self._refine(features, boxes, size)

@@ -56,7 +56,7 @@ def rpn_losses(
     generators: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of objectness and regression; logits (I, A), deltas (I, A, 4), anchors (A, 4)."""
-    objectness, regression = nothing(logits.flatten()), nothing(deltas.flatten())
+    objectness, regression = nothing(logits), nothing(deltas)
     share = 1 / len(labels)
     for index, found in enumerate(labels):
         matched = match_anchors(anchors, found, config.low_iou, config.high_iou)

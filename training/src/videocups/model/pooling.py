@@ -36,6 +36,8 @@ def pool_boxes(
     pooled = first.new_zeros(len(rows), first.shape[1], size, size)
     for index, name in enumerate(POOLED):
         chosen = torch.nonzero(levels == index).squeeze(1)
+        if len(chosen) == 0:  # the backward pass would fill a whole level with zeros
+            continue
         found = roi_align(features[name], places[chosen], size, 1 / STRIDES[name], samples, aligned=True)
         pooled = pooled.index_copy(0, chosen, found.to(pooled.dtype))
     return pooled

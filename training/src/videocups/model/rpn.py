@@ -85,7 +85,7 @@ class RegionProposals(nn.Module):
 def level_anchors(
     size: float, ratios: Sequence[float], stride: int, rows: int, columns: int, device: torch.device | None = None
 ) -> Tensor:
-    """Return (rows · columns · ratios, 4): boxes of area size², centred on the corners of the cells, as in detectron2."""
+    """Return (rows · columns · ratios, 4): boxes of area size², on the corners of the cells, as in detectron2."""
     ratio = torch.tensor(ratios, device=device)
     half = torch.stack([size / ratio.sqrt(), size * ratio.sqrt()], dim=1) / 2
     y, x = torch.meshgrid(
