@@ -15,9 +15,10 @@ from tests.training.pipeline.artefacts import artefacts
 from videocups.cues.classical import estimate_pair, survey
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import DisFlow, FlowPair
-from videocups.cues.frame_cues import cues_of_frame
+from videocups.cues.frame_cues import FrameCues, ground_of_habit, look_at_frame, remember
 from videocups.fusion.tracking import track_instances
 from videocups.instances.frame_instances import frame_instances
+from videocups.pipeline.cue_formats import parallax_from_arrays, parallax_to_arrays
 from videocups.pipeline.formats import decode
 from videocups.pipeline.instance_stages import runs_of
 from videocups.pipeline.label_config import LabelConfig, label_config
@@ -69,10 +70,13 @@ def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> list[NDArray[np.int
         after = (clip.frame_rgb(t + 1), pairs[t]) if t < count - 1 else None
         habit = geometry.habits[min(t, count - 2)]
         rgb, hood = clip.frame_rgb(t), geometry.hood
-        cues = cues_of_frame(t, rgb, before, after, habit, hood, held, rays, camera, config.cues)
-        held = cues.held_inverse_depth
-        fields = {name: half(getattr(cues, name)) for name in ("motion", "rest_px", "depth_heights")}
-        instances.append(frame_instances(replace(cues, **fields), camera.fx, config.instances))
+        look = look_at_frame(t, rgb, before, after, hood, rays, camera, config.cues)
+        ground = ground_of_habit(habit, rays)
+        measured = parallax_from_arrays(parallax_to_arrays(look.measured, look.steady))
+        inverse, held = remember(*measured, ground, held, config.cues.depth)
+        fields = half(look.rest_px), half(np.float32(1) / inverse), half(look.motion)
+        cues = FrameCues(t, True, look.flow_px, *fields, ground, look.may_move, look.pair, held)
+        instances.append(frame_instances(cues, camera.fx, config.instances))
     return track_instances(instances, [pair.flow for pair in pairs], config.tracking)
 
 
@@ -91,8 +95,7 @@ def test_a_frame_that_no_neighbour_shows_is_left_out(labelled: Path, config: Lab
         image = cv2.imread(str(labelled / "frames" / f"{number:06d}.jpg"))
         cv2.imwrite(str(clip / "frames" / f"{number:06d}.jpg"), 0 * image if number == 3 else image)
     summary = run_stages(config.stages().up_to(["tracks"]), Workspace.open(clip), INLINE)
-    assert json.loads((clip / "cue_table.json").read_text()) == {"unknown": [3]}
-    assert summary.left_out == {"instances": 1}
+    assert summary.left_out == {"cues": 1, "instances": 1}
     for kind in ("instances", "depth", "tracks"):
         assert not (clip / kind / "000003.png").exists()
         assert len(list((clip / kind).iterdir())) == FRAMES - 1
@@ -104,7 +107,7 @@ def test_a_tracking_setting_redoes_tracks_alone(labelled: Path, config: LabelCon
     assert summary.ran == {"tracks": 1}
     floating = replace(config, cues=replace(config.cues, floating_test=False))
     summary = run_stages(floating.stages().up_to(["tracks"]), Workspace.open(labelled.parent), INLINE)
-    assert summary.ran == {"cues": 1, "instances": FRAMES, "tracks": 1}
+    assert summary.ran == {"cues": FRAMES, "memory": 1, "instances": FRAMES, "tracks": 1}
     run_stages(config.stages().up_to(["tracks"]), Workspace.open(labelled.parent), INLINE)
 
 

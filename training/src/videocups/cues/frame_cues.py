@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import Habit
 from videocups.cues.continuity import match_exposure
-from videocups.cues.depth import Measured, dense_inverse_depth, fuse, ground_in_heights, measure
+from videocups.cues.depth import DepthConfig, Measured, dense_inverse_depth, fuse, ground_in_heights, measure
 from videocups.cues.floating import floating_surprise
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_pair import FramePair, View
@@ -58,6 +58,25 @@ class FrameCues:
     held_inverse_depth: FloatMap | None
 
 
+@dataclass(frozen=True)
+class FrameLook:
+    """What a frame and its neighbours tell, without any memory of earlier frames; fields as in ``FrameCues``.
+
+    ``measured``: parallax towards all neighbours; ``steady``: without neighbours to which the camera hardly moved, None
+    where no other is left. Both None where nothing was measured.
+    """
+
+    index: int
+    known: bool
+    flow_px: FloatMap
+    rest_px: FloatMap
+    motion: FloatMap
+    may_move: Mask
+    pair: FramePair | None
+    measured: Measured | None
+    steady: Measured | None
+
+
 def cues_of_frame(
     index: int,
     rgb: Image,
@@ -74,29 +93,62 @@ def cues_of_frame(
 
     ``held``: inverse depth kept from the last frame; a standing camera sees the static world at the same depth.
     """
+    look = look_at_frame(index, rgb, before, after, hood, rays, camera, config)
+    ground = ground_of_habit(habit, rays)
+    inverse, held = remember(look.measured, look.steady, ground, held, config.depth)
+    depth = np.float32(1) / inverse
+    told = look.flow_px, look.rest_px, depth, look.motion, ground, look.may_move, look.pair
+    return FrameCues(index, look.known, *told, held)
+
+
+def look_at_frame(
+    index: int,
+    rgb: Image,
+    before: tuple[Image, FramePair] | None,
+    after: tuple[Image, FramePair] | None,
+    hood: Mask,
+    rays: FloatMap,
+    camera: CameraModel,
+    config: ClassicalConfig,
+) -> FrameLook:
+    """Hold a frame against its neighbours: what moves, and the parallax of what stands."""
     neighbours: list[tuple[Image, View]] = []
     if after is not None and after[1].motion.kind != "unknown":
         neighbours.append((after[0], after[1].from_first()))
     if before is not None and before[1].motion.kind != "unknown":
         neighbours.append((before[0], before[1].from_second()))
     pair = None if after is None else after[1]
-    ground = np.zeros(rays.shape[:2], np.float32) if habit.normal is None else ground_in_heights(habit.normal, rays)
     if not neighbours:
-        depth = np.float32(1) / dense_inverse_depth(_nothing(ground), ground, config.depth, held)
-        still = np.zeros((*ground.shape, 2), np.float32)
-        nothing = np.zeros_like(ground)
-        return FrameCues(index, False, still, still, depth, nothing, ground, nothing > 0, pair, held)
+        still, nothing = np.zeros((*rays.shape[:2], 2), np.float32), np.zeros(rays.shape[:2], np.float32)
+        return FrameLook(index, False, still, still, nothing, nothing > 0, pair, None, None)
     looks = appearance(rgb, config.static.scale)
     tests = [_test(rgb, looks, image, view, rays, camera, config) for image, view in neighbours]
     views = [view for _, view in neighbours]
     nothing_shown = hood | (rgb.min(axis=2) >= BLOWN_OUT)
     motion = motion_probability(_surprise(views, tests, nothing_shown, camera, config))
-    inverse, held = _depth(views, tests, ground, held, config)
     flow, static = views[0].flow_px, tests[0].static_flow_px
     if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
         flow, static = -flow, -static
     may_move = views[0].visible & ~tests[0].is_ground & ~nothing_shown
-    return FrameCues(index, True, flow, flow - static, np.float32(1) / inverse, motion, ground, may_move, pair, held)
+    return FrameLook(index, True, flow, flow - static, motion, may_move, pair, *_parallax(views, tests, config.depth))
+
+
+def ground_of_habit(habit: Habit, rays: FloatMap) -> FloatMap:
+    """Return inverse depth of the ground in 1/camera heights, 0 above its horizon or where it is not known."""
+    return np.zeros(rays.shape[:2], np.float32) if habit.normal is None else ground_in_heights(habit.normal, rays)
+
+
+def remember(
+    measured: Measured | None, steady: Measured | None, ground: FloatMap, held: FloatMap | None, config: DepthConfig
+) -> tuple[FloatMap, FloatMap | None]:
+    """Return a frame's dense inverse depth and what a standing camera may keep of it, given what was ``held``."""
+    now = measured if held is None else steady
+    if now is not None:
+        inverse = dense_inverse_depth(now, ground, config, held)
+        return inverse, inverse
+    if held is not None:  # the camera stands or creeps, or no neighbour shows the frame
+        return held, held
+    return dense_inverse_depth(_nothing(ground), ground, config), None
 
 
 def _test(
@@ -132,27 +184,20 @@ def _surprise(
     return np.where(nothing_shown, 0, surprise).astype(np.float32)
 
 
-def _depth(
-    views: Sequence[View],
-    tests: Sequence[StaticTest],
-    ground: FloatMap,
-    held: FloatMap | None,
-    config: ClassicalConfig,
-) -> tuple[FloatMap, FloatMap | None]:
-    """Return dense inverse depth and what a standing camera may keep of it."""
+def _parallax(
+    views: Sequence[View], tests: Sequence[StaticTest], config: DepthConfig
+) -> tuple[Measured | None, Measured | None]:
+    """Return what all neighbours measured, and what those did to which the camera moved enough."""
     measured = [
-        measure(test.parallax, view.ground, view.visible & ~(test.raw_surprise > 1.7), config.depth)
+        (measure(test.parallax, view.ground, view.visible & ~(test.raw_surprise > 1.7), config), view.ground)
         for view, test in zip(views, tests, strict=True)
-        if test.parallax is not None
-        and view.ground is not None
-        and (held is None or view.ground.camera_height < config.depth.max_camera_height)
+        if test.parallax is not None and view.ground is not None
     ]
-    if measured:
-        inverse = dense_inverse_depth(fuse(measured), ground, config.depth, held)
-        return inverse, inverse
-    if held is not None:  # the camera stands or creeps
-        return held, held
-    return dense_inverse_depth(_nothing(ground), ground, config.depth, held), held
+    steady = [one for one, ground in measured if ground.camera_height < config.max_camera_height]
+    every = fuse([one for one, _ in measured]) if measured else None
+    if len(steady) == len(measured):
+        return every, every
+    return every, fuse(steady) if steady else None
 
 
 def _nothing(ground: FloatMap) -> Measured:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from videocups.cues.classical import ClipGeometry
 from videocups.cues.clip_geometry import Habit, PairGeometry, no_pair
+from videocups.cues.depth import Measured
 from videocups.cues.ego_motion import EgoMotion
 from videocups.cues.flow import FlowPair
 from videocups.cues.ground_plane import Ground
@@ -38,6 +39,34 @@ def flow_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> FlowPair:
         for name in ("visible_forward", "visible_backward")
     )
     return FlowPair(forward, backward, seen, seen_back)
+
+
+def parallax_to_arrays(measured: Measured | None, steady: Measured | None) -> Arrays:
+    """Return what neighbours measured as fields: inverse depth and its error, infinite where nothing was measured.
+
+    Where all neighbours are steady, one field stands for both.
+    """
+    arrays: Arrays = {"same": np.array(measured is steady)}
+    for name, one in (("measured", measured), ("steady", None if measured is steady else steady)):
+        if one is not None:
+            error = 1 / np.sqrt(np.maximum(one.weight, 1e-30))
+            arrays[f"{name}_inverse"] = one.inverse_depth.astype(STORED)
+            arrays[f"{name}_error"] = np.where(one.weight > 0, error, np.inf).astype(STORED)
+    return arrays
+
+
+def parallax_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Measured | None, Measured | None]:
+    """Return what ``parallax_to_arrays`` stored."""
+    found: list[Measured | None] = []
+    for name in ("measured", "steady"):
+        inverse, error = arrays.get(f"{name}_inverse"), arrays.get(f"{name}_error")
+        if inverse is None or error is None:
+            found.append(None)
+            continue
+        weight = 1 / np.square(np.maximum(error.astype(np.float32), np.float32(1e-4)))
+        found.append(Measured(inverse.astype(np.float32), weight.astype(np.float32)))
+    measured, steady = found
+    return (measured, measured) if arrays["same"] else (measured, steady)
 
 
 def pair_to_json(pair: PairGeometry) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from videocups.fusion.things import ThingsConfig
 from videocups.fusion.tracking import TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig
 from videocups.label.config import PRESETS
+from videocups.pipeline.cue_stages import cue_stages
 from videocups.pipeline.instance_stages import instance_stages
 from videocups.pipeline.panoptic_stage import panoptic_stage
 from videocups.pipeline.run import RunConfig
@@ -40,10 +41,10 @@ class LabelConfig:
 
     def stages(self) -> Stages:
         """Return all stages with these settings."""
-        instances = instance_stages(self.cues, self.instances, self.tracking)
+        instances = instance_stages(self.instances, self.tracking)
         things = thing_stages(self.semantics, self.split, self.things)
         panoptic = panoptic_stage(self.panoptic, self.things)
-        return Stages((*instances, *semantic_stages(self.semantics), *things, panoptic))
+        return Stages((*cue_stages(self.cues), *instances, *semantic_stages(self.semantics), *things, panoptic))
 
 
 def read_label_config(path: Path | None) -> LabelConfig:

@@ -1,0 +1,243 @@
+"""The stages from frames to cues: survey, geometry, flow, cues, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from videocups.cues.classical import estimate_pair, plain_pair
+from videocups.cues.classical_config import QUALITY, ClassicalConfig
+from videocups.cues.clip_geometry import Habit, PairGeometry, habits, look_at_pair, no_pair
+from videocups.cues.continuity import ContinuityConfig
+from videocups.cues.depth import DepthConfig
+from videocups.cues.ego_motion import EgoMotionConfig
+from videocups.cues.epipolar import pixel_rays, static_flow_px
+from videocups.cues.floating import FloatingConfig
+from videocups.cues.flow import DisFlow, DisFlowConfig, FlowPair
+from videocups.cues.frame_cues import ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_pair import FramePair
+from videocups.cues.ground_plane import GroundConfig
+from videocups.cues.hood import HoodConfig, HoodFinder
+from videocups.cues.motion import MotionConfig
+from videocups.cues.static_world import StaticTestConfig
+from videocups.pipeline import cue_formats
+from videocups.pipeline.cue_formats import (
+    flow_from_arrays,
+    flow_to_arrays,
+    geometry_from_arrays,
+    geometry_to_arrays,
+    pair_from_json,
+    pair_to_json,
+    parallax_from_arrays,
+    parallax_to_arrays,
+)
+from videocups.pipeline.stage import Input, Output, Stage
+from videocups.pipeline.work import LeaveOut, Work
+from videocups_core.types import CameraModel
+
+
+@dataclass(frozen=True)
+class SurveySettings:
+    """What the first look at a pair depends on."""
+
+    survey_flow: DisFlowConfig
+    continuity: ContinuityConfig
+    ego: EgoMotionConfig
+    ground: GroundConfig
+    hood: HoodConfig
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """What a clip's geometry depends on."""
+
+    ground: GroundConfig
+    hood: HoodConfig
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """What flow and ego-motion of a pair depend on."""
+
+    flow: DisFlowConfig
+    compensate: bool
+    continuity: ContinuityConfig
+    ego: EgoMotionConfig
+    ground: GroundConfig
+
+
+@dataclass(frozen=True)
+class CueSettings:
+    """What motion and parallax of a frame depend on."""
+
+    floating_test: bool
+    continuity: ContinuityConfig
+    static: StaticTestConfig
+    floating: FloatingConfig
+    motion: MotionConfig
+    depth: DepthConfig
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What depth depends on, once parallax is known."""
+
+    depth: DepthConfig
+
+
+def cue_stages(cues: ClassicalConfig) -> tuple[Stage, ...]:
+    """Return the stages; each depends on those settings only that it uses."""
+    return (
+        Stage(
+            "survey",
+            "pair",
+            survey_pair,
+            _part(SurveySettings, cues),
+            (Input("frames", (0, 1)), Input("clip")),
+            (Output("survey_pair", ".json"), Output("survey", ".npz")),
+        ),
+        Stage(
+            "geometry",
+            "clip",
+            clip_geometry,
+            _part(GeometrySettings, cues),
+            (Input("survey_pair", need="any"), Input("survey", need="any"), Input("clip")),
+            (Output("geometry", ".npz"),),
+        ),
+        Stage(
+            "flow",
+            "pair",
+            flow_of_pair,
+            _part(FlowSettings, cues),
+            (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
+            (Output("flow", ".npz"), Output("ego", ".json")),
+        ),
+        Stage(
+            "cues",
+            "frame",
+            cues_of_frame,
+            _part(CueSettings, cues),
+            (
+                Input("flow", (-1, 0), "any"),
+                Input("ego", (-1, 0), "any"),
+                Input("frames"),
+                Input("frames", (-1, 1), "optional"),
+                Input("geometry"),
+                Input("clip"),
+            ),
+            (Output("parallax", ".npz"), Output("motion", ".npz")),
+            version=2,
+        ),
+        Stage(
+            "memory",
+            "clip",
+            depth_of_clip,
+            _part(MemorySettings, cues),
+            (Input("parallax", need="any"), Input("geometry"), Input("clip")),
+            (Output("static_depth", ".npz", each_frame=True),),
+        ),
+    )
+
+
+def survey_pair(work: Work, settings: SurveySettings) -> dict[str, Any]:
+    """Look at a pair quickly: motion, ground, and the votes on the hood."""
+    config, camera = _whole(settings), camera_of(work)
+    first, second = (work.read("frames", work.index + step) for step in (0, 1))
+    rays, finder = pixel_rays(camera), HoodFinder((camera.height, camera.width), config.hood)
+    flow = plain_pair(DisFlow(config.survey_flow), first, second, config)
+    pair = no_pair() if flow is None else look_at_pair(flow, rays, camera, config.ego, config.ground)
+    if flow is not None and pair.ground is not None:
+        below = pair.ground.inverse_depth(rays)
+        expected = static_flow_px(below, pair.motion.rotation, pair.motion.direction, camera)
+        finder.add(flow.forward_px, np.where((below > 0)[..., None], expected, 0))
+    still, telling = (np.packbits(count.astype(bool)) for count in finder.counts())
+    return {"survey_pair": pair_to_json(pair), "survey": {"still": still, "telling": telling}}
+
+
+def clip_geometry(work: Work, settings: GeometrySettings) -> dict[str, Any]:
+    """Learn from all pairs how the camera is mounted and where the hood is."""
+    camera = camera_of(work)
+    shape = (camera.height, camera.width)
+    finder, known = HoodFinder(shape, settings.hood), set(work.numbers("survey"))
+    for number in sorted(known):
+        votes = work.read("survey", number)
+        still, telling = (
+            np.unpackbits(votes[name], count=shape[0] * shape[1]).reshape(shape).astype(np.int32)
+            for name in ("still", "telling")
+        )
+        finder.add_counts(still, telling)
+    pairs = [
+        pair_from_json(work.read("survey_pair", number)) if number in known else no_pair()
+        for number in range(len(work.clip) - 1)
+    ]
+    return {"geometry": geometry_to_arrays(habits(pairs, settings.ground), finder.mask())}
+
+
+def flow_of_pair(work: Work, settings: FlowSettings) -> dict[str, Any]:
+    """Estimate flow both ways, ego-motion and ground, with what the clip knows."""
+    config, camera, number = _whole(settings), camera_of(work), work.index
+    geometry = geometry_from_arrays(work.read("geometry"), {number: pair_from_json(work.read("survey_pair", number))})
+    first, second = (work.read("frames", number + step) for step in (0, 1))
+    pair = estimate_pair(DisFlow(config.flow), first, second, number, geometry, pixel_rays(camera), camera, config)
+    return {"flow": flow_to_arrays(pair.flow), "ego": pair_to_json(PairGeometry(pair.motion, pair.ground))}
+
+
+def cues_of_frame(work: Work, settings: CueSettings) -> dict[str, Any]:
+    """Hold a frame against its neighbours; one that none shows (a cut, darkness) is left out."""
+    config, camera, number = _whole(settings), camera_of(work), work.index
+
+    def neighbour(frame: int, pair: int) -> tuple[Any, FramePair] | None:
+        if not (work.has("flow", pair) and work.has("frames", frame)):
+            return None
+        found = pair_from_json(work.read("ego", pair))
+        return work.read("frames", frame), FramePair(flow_of(work, pair), found.motion, found.ground)
+
+    before, after = neighbour(number - 1, number - 1), neighbour(number + 1, number)
+    rgb, hood = work.read("frames", number), work.read("geometry")["hood"]
+    look = look_at_frame(number, rgb, before, after, hood, pixel_rays(camera), camera, config)
+    if not look.known:
+        raise LeaveOut("no neighbour in time shows the same place: a cut, darkness, or a single frame")
+    fields = {"motion": look.motion.astype(cue_formats.STORED), "rest_px": look.rest_px.astype(cue_formats.STORED)}
+    parallax = parallax_to_arrays(look.measured, look.steady)
+    return {"parallax": parallax, "motion": {**fields, "may_move": look.may_move}}
+
+
+def depth_of_clip(work: Work, settings: MemorySettings) -> Iterator[tuple[str, int | None, Any]]:
+    """Make depth dense frame after frame: where a camera stands, it leans on what the frame before knew."""
+    held, rays = None, pixel_rays(camera_of(work))
+    for number in work.numbers("parallax"):
+        measured, steady = parallax_from_arrays(work.read("parallax", number))
+        ground = ground_of_habit(habit_of(work, number), rays)
+        inverse, held = remember(measured, steady, ground, held, settings.depth)
+        yield "static_depth", number, {"depth_heights": (np.float32(1) / inverse).astype(cue_formats.STORED)}
+
+
+def camera_of(work: Work) -> CameraModel:
+    """Return the clip's camera; one without calibration is refused."""
+    camera = work.clip.info.camera
+    if camera is None:
+        raise ValueError(f"clip {work.clip.info.name!r} has no camera intrinsics; ingest it with a calibration")
+    return camera
+
+
+def habit_of(work: Work, number: int) -> Habit:
+    """Return how the camera is mounted, as far as the clip tells."""
+    known = geometry_from_arrays(work.read("geometry"), {}).habits
+    return known[min(number, len(known) - 1)] if known else Habit(None, None)
+
+
+def flow_of(work: Work, pair: int) -> FlowPair:
+    """Return the flow of a pair."""
+    return flow_from_arrays(work.read("flow", pair))
+
+
+def _part(cls: type[Any], config: ClassicalConfig) -> Any:
+    return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
+
+
+def _whole(part: Any) -> ClassicalConfig:
+    """Return a full config; what is not in the part keeps its default, so that nothing unseen decides a result."""
+    return replace(QUALITY, **{name: getattr(part, name) for name in part.__dataclass_fields__})
