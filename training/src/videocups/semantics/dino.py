@@ -107,14 +107,19 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised (B, 3, H, W), whole patches, to the patch tokens (B, D, H / patch, W / patch)."""
+        return self.tokens(images)[1]
+
+    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the class token (B, D) and the patch tokens (B, D, H / patch, W / patch)."""
         grid = self.patch_embed.proj(images)
         height, width = grid.shape[2:]
         tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.positions(height, width)
         for block in self.blocks:
             tokens = block(tokens)
-        patches: Tensor = self.norm(tokens)[:, 1:].transpose(1, 2)
-        return patches.reshape(len(images), self.shape.dim, height, width)
+        normed: Tensor = self.norm(tokens)
+        patches = normed[:, 1:].transpose(1, 2).reshape(len(images), self.shape.dim, height, width)
+        return normed[:, 0], patches
 
     def positions(self, height: int, width: int) -> Tensor:
         """Return the learned positions, resized to another grid: (1, 1 + height · width, D)."""

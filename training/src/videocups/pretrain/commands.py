@@ -1,0 +1,54 @@
+"""``videocups pretrain``: learn a backbone from recordings alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EPILOG = """The run's folder is what 'features: {{kind: self-trained, checkpoint: DIR}}' of label.yaml takes, and what a
+detector starts from. A run that was stopped goes on when the same command is given again.
+
+settings (--config FILE, --set KEY=VALUE):
+{settings}
+
+Exit status: 0 done, 1 failed, 2 wrong usage."""
+
+
+def pretrain(argv: list[str]) -> int:
+    """Train and print where the checkpoint is."""
+    from videocups.pretrain.config import PretrainConfig
+    from videocups.train.config_file import read_config, setting_lines
+
+    parser = argparse.ArgumentParser(
+        prog="videocups pretrain",
+        description="Learn a backbone from clips without labels: views and pixels that flow links teach each other.",
+        epilog=EPILOG.format(settings=setting_lines(PretrainConfig())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, any number of times"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    options = parser.parse_args(argv)
+    return run(options, read_config(PretrainConfig, options.config, options.set))
+
+
+def run(options: argparse.Namespace, config: object) -> int:
+    """Train with these settings."""
+    from videocups.pretrain.config import PretrainConfig
+    from videocups.pretrain.task import PretrainTask
+    from videocups.progress import Progress
+    from videocups.train.loop import choose_device, run_training
+    from videocups_core.clip import find_clips
+
+    assert isinstance(config, PretrainConfig)
+    device = choose_device(options.device)
+    task = PretrainTask([clip for folder in options.clips for clip in find_clips(folder)], config)
+    print(f"{len(task.pairs)} pairs of {len(task.pairs.clips)} clips, {task.steps} steps on {device}")
+    with Progress("pretrain", total=task.steps, unit="steps") as progress:
+        checkpoint = run_training(task, config.loop, options.out, device=device, on_step=progress.update)
+    print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
+    return 0
