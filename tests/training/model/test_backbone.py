@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.training.model.shapes import CLASSES, tiny_config
 from torchvision.models import resnet18, resnet50
 
-from tests.training.model.shapes import CLASSES, tiny_config
 from videocups.model.backbone import FeaturePyramid, ResNetBody, scaled
 from videocups.model.config import BackboneConfig
 from videocups.model.load import initialize_backbone

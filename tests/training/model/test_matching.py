@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from tests.training.model.shapes import BALL, BOX, render
 from tests.training.model.test_boxes import random_boxes
+
 from videocups.model.boxes import iou
 from videocups.model.classes import IGNORE
 from videocups.model.labels import read_batch

@@ -25,9 +25,7 @@ def load_network(path: Path | str) -> PanopticNetwork:
         config = from_mapping(ModelConfig, checkpoint.config["model"], source=str(checkpoint.folder))
         classes = ClassTable.from_mapping(checkpoint.config["classes"])
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{checkpoint.folder} does not describe its network: {error!r} is missing; train again"
-        ) from error
+        raise ValueError(f"{checkpoint.folder} does not describe its network ({error!r}); train again") from error
     network = PanopticNetwork(config, classes)
     checkpoint.load_model(network)
     return network.eval()
