@@ -14,9 +14,12 @@ class WeightAverage:
         self.tensors: dict[str, Tensor] = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after ``step`` steps; at first the average is shorter, or it would stay at the start."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, model: nn.Module, step: int, *, ramp: bool = True) -> None:
+        """Take in the weights after ``step`` steps.
+
+        With ``ramp`` the average is shorter at first, or it would stay with weights that know nothing yet.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step)) if ramp else self.decay
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 self.tensors[name].lerp_(value, 1 - decay)

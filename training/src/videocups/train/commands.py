@@ -62,6 +62,16 @@ def train_panoptic(argv: list[str]) -> int:
     return _run(PanopticTask(_clips(options.clips), config), config.loop, options)
 
 
+def selftrain(argv: list[str]) -> int:
+    """Go on from a checkpoint with labels of its own making."""
+    from videocups.train.panoptic_config import SelfTraining
+
+    options, config = _parse("selftrain", SelfTraining, argv, checkpoint="where to begin")
+    from videocups.train.self_training import SelfTask
+
+    return _run(SelfTask(options.checkpoint, _clips(options.clips), config), config.loop, options)
+
+
 def finetune(argv: list[str]) -> int:
     """Go on from a checkpoint with other labels, whose classes may differ."""
     from videocups.train.panoptic_config import PanopticTraining
@@ -76,6 +86,46 @@ def finetune(argv: list[str]) -> int:
     task = PanopticTask(_clips(options.clips), started)
     print(f"begins with {task.started}")
     return _run(task, config.loop, options)
+
+
+def predict(argv: list[str]) -> int:
+    """Predict clips with a checkpoint or a bundle."""
+    options = _predict_parser().parse_args(argv)
+    from videocups.progress import Progress
+    from videocups.train.loop import choose_device
+    from videocups.train.predict import named_clips, open_stream, predict_clips
+    from videocups_core.clip import read_clip_info
+    from videocups_core.panoptic.merge import MergeConfig
+
+    clips = named_clips(options.clips)
+    merge = None if options.score is None else MergeConfig(score_threshold=options.score)
+    stream = open_stream(options.model, choose_device(options.device), size_hw=options.size, merge=merge)
+    total = sum(len(read_clip_info(folder)) for folder, _ in clips)
+    with Progress("predict", total=total, unit="frames") as progress:
+        frames = predict_clips(stream, clips, options.out, progress.advance)
+    print(f"{options.out}: {frames} frames of {len(clips)} clips")
+    return 0
+
+
+def _predict_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="videocups predict",
+        description="Predict clips with a checkpoint or a bundle, into DIR/CLIP/panoptic; clips that are there stay.",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="checkpoint, folder of a run, or model bundle")
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the predictions")
+    parser.add_argument("--score", type=float, metavar="S", help="detections with a lower score are left out")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="input size of a checkpoint; default: as trained")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, separator, width = text.partition("x")
+    if not separator or not height.isdigit() or not width.isdigit() or int(height) % 32 or int(width) % 32:
+        raise argparse.ArgumentTypeError(f"must be height x width in multiples of 32, such as 256x512, got {text!r}")
+    return int(height), int(width)
 
 
 def _parse(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -100,14 +101,41 @@ class TruthLabels:
         return sum(row.is_thing and not row.ignore for row in self.frame(index).segments)
 
 
-class LabelledFrames:
-    """Frames and labels of some clips, at the size training needs them, remembered after the first look."""
+class NoLabels:
+    """The labels of a clip that has none: nothing is known of any pixel, and every frame may be looked at."""
 
-    def __init__(self, folders: Sequence[Path], config: PairConfig, *, working_height: int) -> None:
-        self.config = config
+    def __init__(self, clip: Clip, table: ClassTable) -> None:
+        self._clip = clip
+        self.classes = (*table.stuff, *table.things)
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def frame(self, index: int) -> PanopticFrame:
+        """Return a frame that is void."""
+        info = self._clip.info
+        return PanopticFrame(info.stamps_ns[index], np.zeros((info.height, info.width), np.uint16), ())
+
+    def objects(self, index: int) -> int:
+        """Return 0."""
+        return 0
+
+
+class LabelledFrames:
+    """Frames and labels of some clips, at the size training needs them, remembered after the first look.
+
+    With a ``table`` of classes the clips' own labels are not looked at: nothing is known of any pixel.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], config: PairConfig, *, working_height: int, table: ClassTable | None = None
+    ) -> None:
+        self.config = config if table is None else replace(config, min_objects=0)
         self.clips = [Clip(folder) for folder in folders]
-        self.labels = [_open_labels(clip, config) for clip in self.clips]
-        self.table = _one_table(self.clips, self.labels)
+        self.labels: list[ClipLabels] = [
+            _open_labels(clip, config) if table is None else NoLabels(clip, table) for clip in self.clips
+        ]
+        self.table = table or _one_table(self.clips, self.labels)
         self._working_height = working_height
         self._kept: dict[tuple[int, int], tuple[NDArray[np.uint8], FrameLabels]] = {}
         self._kept_bytes = 0
@@ -149,7 +177,7 @@ class PairIndex:
         self.pairs: list[tuple[int, int]] = []
         self.left_out = 0
         for at, (clip, labels) in enumerate(zip(frames.clips, frames.labels, strict=True)):
-            unusable = _unusable_frames(clip)
+            unusable = set() if isinstance(labels, NoLabels) else _unusable_frames(clip)
             enough = [wanted == 0 or labels.objects(index) >= wanted for index in range(len(labels))]
             for first in range(len(clip) - gap):
                 pair = (first, first + gap)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from videocups.model.classes import ClassTable
@@ -71,15 +73,22 @@ class NetworkEngine:
         )
 
 
-def detect(network: PanopticNetwork, images: Tensor) -> list[RawOutputs]:
-    """Return the raw outputs of images (B, 3, H, W) uint8; the network keeps its mode."""
-    training = network.training
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network and all its parts into evaluation mode for a while, then back into the mode that each had."""
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        with torch.no_grad():
-            found, logits = network.detect(images)
+        yield
     finally:
-        network.train(training)
+        for module, mode in modes:
+            module.training = mode
+
+
+def detect(network: PanopticNetwork, images: Tensor) -> list[RawOutputs]:
+    """Return the raw outputs of images (B, 3, H, W) uint8; the network keeps its mode."""
+    with evaluating(network), torch.no_grad():
+        found, logits = network.detect(images)
     size = (images.shape[-2], images.shape[-1])
     semantic = functional.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
     probabilities = semantic.softmax(dim=1)

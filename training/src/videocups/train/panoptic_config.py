@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -126,3 +126,29 @@ class PanopticTraining:
     loop: LoopConfig = field(default_factory=_loop)
     # weights to begin with: a backbone (safetensors), or a checkpoint of a panoptic training
     init: Path | None = setting(None, "weights to begin with: a backbone's safetensors, or a panoptic checkpoint")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Who labels what a network learns from when it trains itself: the network's own slow average."""
+
+    decay: float = setting(0.999, "decay of the teacher's weights a step", minimum=0, maximum=1)
+    scales: tuple[float, ...] = setting((0.5, 0.75, 1.0), "sizes it looks at, against the batch's", minimum=0.1)
+    flip: bool = setting(True, "it looks at mirrored images as well")
+    score: float = setting(0.7, "objects with a lower mean score are not learned from", minimum=0, maximum=1)
+    semantic: float = setting(0.5, "classes less sure than this share of their best are not", minimum=0, maximum=1)
+    heads_only: bool = setting(True, "train the heads without their norms, and nothing else")
+
+
+def _self_loop() -> LoopConfig:
+    return replace(_loop(), learning_rate=1e-5, steps=1500, ema=0.999)
+
+
+@dataclass(frozen=True)
+class SelfTraining(PanopticTraining):
+    """A panoptic training whose labels are the model's own; ``data.labels`` is not looked at."""
+
+    droploss: DropLossConfig = field(default_factory=lambda: DropLossConfig(enabled=False))
+    paste: PasteConfig = field(default_factory=lambda: PasteConfig(own_from=-1))
+    loop: LoopConfig = field(default_factory=_self_loop)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)

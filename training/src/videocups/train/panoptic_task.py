@@ -31,7 +31,7 @@ from videocups.train.labelled_clips import LabelledFrames, PairIndex
 from videocups.train.loop import initialize
 from videocups.train.network_engine import follow_pairs
 from videocups.train.pair import NO_CLASS, Pair, expand, frame_labels, join, pack, settle, unpack
-from videocups.train.panoptic_config import PanopticTraining, ScheduleConfig
+from videocups.train.panoptic_config import AugmentConfig, PanopticTraining, ScheduleConfig
 from videocups.train.paste_memory import PasteMemory
 from videocups.train.pictures import comparison
 from videocups.train.starting import start_from
@@ -48,10 +48,11 @@ class PanopticTask:
 
     kind = KIND
 
-    def __init__(self, clips: Sequence[Path], settings: PanopticTraining) -> None:
+    def __init__(self, clips: Sequence[Path], settings: PanopticTraining, *, table: ClassTable | None = None) -> None:
+        """Open the clips; with a ``table`` of classes their labels are not looked at."""
         self.settings = settings
         data = settings.data
-        self.frames = LabelledFrames(clips, data, working_height=working_height(data, settings.augment))
+        self.frames = LabelledFrames(clips, data, working_height=working_height(data, settings.augment), table=table)
         self.windows = PairIndex(self.frames)
         loop = settings.loop
         self.steps = loop.steps or max(round(settings.schedule.passes * len(self.windows) / loop.batch_size), 1)
@@ -118,11 +119,14 @@ class PanopticTask:
         self.memory.load(state)
 
     def _pair(self, index: int, size_hw: tuple[int, int], rng: np.random.Generator) -> Pair:
+        return self._drawn(index, size_hw, self.settings.augment, rng)
+
+    def _drawn(self, index: int, size_hw: tuple[int, int], augment: AugmentConfig, rng: np.random.Generator) -> Pair:
         at, first = self.windows.pairs[index]
         (image, labels), (later, later_labels) = (
             self.frames.frame(at, frame) for frame in (first, first + self.windows.gap)
         )
-        augment, size = self.settings.augment, (size_hw[1], size_hw[0])
+        size = (size_hw[1], size_hw[0])
         view = draw_view((image.shape[0], image.shape[1]), size_hw, augment, rng)
         images = np.stack([seen_image(image, view, size), seen_image(later, view, size)])
         images = recolored(images, draw_colors(augment, rng))

@@ -1,0 +1,69 @@
+"""Predict clips: frame after frame through core's stream, as the vehicle does, into panoptic clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from videocups_core.bundle import INFO_FILE, read_bundle
+from videocups_core.clip import Clip, find_clips
+from videocups_core.engine import EngineConfig, create_engine
+from videocups_core.panoptic.merge import MergeConfig
+from videocups_core.panoptic.storage import PanopticClipWriter
+from videocups_core.stream import Stream, StreamConfig
+
+
+def open_stream(
+    model: Path, device: str, *, size_hw: tuple[int, int] | None = None, merge: MergeConfig | None = None
+) -> Stream:
+    """Return a stream over a model bundle or a checkpoint (or a run, which means its newest one)."""
+    if (model / INFO_FILE).is_file():
+        if size_hw is not None:
+            raise ValueError(f"bundle {model} has a fixed input size; leave --size away")
+        bundle = read_bundle(model)
+        engine = create_engine(bundle, EngineConfig(device=device))
+        engine.load()
+        return Stream(bundle, engine, StreamConfig(merge=merge))
+    from videocups.model.load import KIND, load_network
+    from videocups.train.checkpoint import read_checkpoint
+    from videocups.train.network_engine import new_stream
+
+    data = read_checkpoint(model, KIND).config["data"]
+    network = load_network(model).to(device)
+    return new_stream(network, size_hw or (data["height"], data["width"]), merge=merge)
+
+
+def predict_clips(
+    stream: Stream, clips: Sequence[tuple[Path, str]], out: Path, on_frame: Callable[[], None] | None = None
+) -> int:
+    """Write ``out/name/panoptic`` for every clip (folder, name); returns the number of frames.
+
+    A clip that is there already is left as it is, one that was interrupted is made again.
+    """
+    frames = 0
+    for folder, name in clips:
+        clip = Clip(folder)
+        done = (out / name / "panoptic" / "segments.json").is_file()
+        if not done:
+            stream.reset()
+            stream.frame_index = 0
+            with PanopticClipWriter(out / name, stream.bundle.classes, overwrite=True) as writer:
+                for index, stamp_ns in enumerate(clip.info.stamps_ns):
+                    writer.append(stream.step(clip.frame_rgb(index), stamp_ns))
+                    if on_frame is not None:
+                        on_frame()
+        frames += len(clip)
+    return frames
+
+
+def named_clips(roots: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return (folder, name) of all clips at or below ``roots``; the name is the way from there."""
+    found = []
+    for root in roots:
+        for folder in find_clips(root):
+            found.append((folder, folder.relative_to(root).as_posix() if folder != root else folder.resolve().name))
+    names = [name for _, name in found]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"several clips are called {', '.join(doubled[:3])}; predict them into different folders")
+    return found
