@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from videocups.cues.ego_motion import EgoMotionConfig, along_axis, estimate_ego_motion, refine_ego_motion
+from videocups.cues.clip_geometry import Habit, PairGeometry, settle_pair
+from videocups.cues.ego_motion import EgoMotion, EgoMotionConfig, along_axis, estimate_ego_motion, refine_ego_motion
+from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import FlowPair
+from videocups.cues.ground_plane import GroundConfig
 
 CONFIG = EgoMotionConfig(samples=3000)
 
@@ -91,3 +94,18 @@ def test_refinement_repairs_a_rough_motion_and_reversing_undoes_it(road):
     point = np.array([1.0, 2.0, 9.0])
     there = exact.rotation @ point + exact.direction
     np.testing.assert_allclose(back.rotation @ there + back.direction, point, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("step_m", "support", "kind"), [(0.1, 0.6, "moving"), (0.0, 0.6, "standing"), (0.1, 0.9, "standing")]
+)
+def test_a_stand_behind_traffic_may_be_creeping(road, step_m, support, kind):
+    """Only where part of the image stands is it asked whether the road moves after all."""
+    pair = road.exact_pair(np.eye(3), np.array([0.0, 0.0, -step_m]), noise_px=0.03)
+    standing = PairGeometry(EgoMotion(np.eye(3), np.zeros(3), "standing", support), None)
+    usual = Habit(normal=np.array([0.0, 1.0, 0.0]), axis=np.array([0.0, 0.0, -1.0]))
+    rays, ground = pixel_rays(road.camera), GroundConfig(min_pixels=100)
+    settled = settle_pair(standing, usual, pair, rays, road.camera, CONFIG, ground)
+    assert settled.motion.kind == kind
+    if kind == "moving":
+        assert settled.ground.camera_height == pytest.approx(1.5 / step_m, rel=0.05)

@@ -5,7 +5,7 @@ import pytest
 
 from videocups.cues.ego_motion import EgoMotion
 from videocups.cues.epipolar import parallax, pinhole, pixel_rays, static_flow_px
-from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds
+from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds, voters_every
 from videocups_core.types import CameraModel
 
 CONFIG = GroundConfig(min_pixels=100)
@@ -51,6 +51,17 @@ def test_the_ground_is_found_below_objects(road, drive, known):
     assert ground is not None
     assert ground.camera_height == pytest.approx(3.0, rel=0.02)
     np.testing.assert_allclose(ground.normal * 3.0, [0.0, 1.0, 0.0], atol=0.02)
+
+
+def test_a_part_of_the_pixels_finds_the_same_ground(road, drive):
+    flow, seen = drive
+    thin = parallax(flow, np.eye(3), np.array([0.0, 0.0, -1.0]), road.camera, every=2)
+    np.testing.assert_array_equal(thin.inverse_depth, seen.inverse_depth[::2, ::2])
+    np.testing.assert_array_equal(thin.across_px, seen.across_px[::2, ::2])
+    usable = np.ones(road.depth.shape, bool)
+    ground = fit_ground(thin, usable, pixel_rays(road.camera), CONFIG, every=2)
+    assert ground.camera_height == pytest.approx(3.0, rel=0.02)
+    assert voters_every((640, 1280)) == 4
 
 
 def test_no_ground_without_pixels_or_without_a_plane(road, drive):

@@ -20,10 +20,13 @@ from videocups.cues.ego_motion import (
     estimate_ego_motion,
     other_motions,
 )
-from videocups.cues.epipolar import Matrix, parallax
+from videocups.cues.epipolar import Matrix, parallax, static_flow_px
 from videocups.cues.flow import FloatMap, FlowPair
-from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds
+from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds, voters_every
 from videocups_core.types import CameraModel
+
+CREEPING_SHARE, ROAD_SHARE = 0.5, 0.4
+"""a creeping vehicle's ground holds this share of its voters, and moves visibly in this lowest share of the image."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,14 @@ def settle_pair(
     ground: GroundConfig,
     ignore: NDArray[np.bool_] | None = None,
 ) -> PairGeometry:
-    """Correct a pair without ground or with an odd direction by what is usual around it, where that explains it."""
-    if pair.motion.kind == "standing" or habit.normal is None or habit.axis is None:
+    """Correct a pair without ground or with an odd direction by what is usual around it, where that explains it.
+
+    A stand that only part of the image shows is corrected to creeping where the ground moves as that would move it.
+    """
+    if habit.normal is None or habit.axis is None:
         return pair
+    if pair.motion.kind == "standing":
+        return _creeping(habit, flow, rays, camera, ego, ground, ignore) or pair if _doubtful(pair, ego) else pair
     odd = pair.motion.kind == "moving" and float(pair.motion.direction @ habit.axis) < np.cos(
         np.radians(ego.max_odd_deg)
     )
@@ -101,6 +109,30 @@ def settle_pair(
     there = _ground_of(flow, usual, rays, camera, ground, ignore, habit.normal)
     known = 0.0 if pair.ground is None else pair.ground.share
     return PairGeometry(usual, there) if there is not None and there.share >= 0.9 * known else pair
+
+
+def _doubtful(pair: PairGeometry, ego: EgoMotionConfig) -> bool:
+    return pair.motion.support <= ego.still_share
+
+
+def _creeping(
+    habit: Habit,
+    flow: FlowPair,
+    rays: FloatMap,
+    camera: CameraModel,
+    ego: EgoMotionConfig,
+    ground: GroundConfig,
+    ignore: NDArray[np.bool_] | None,
+) -> PairGeometry | None:
+    """Return slow motion along the usual axis, if most of the road moves by it and more than a stand allows."""
+    assert habit.axis is not None
+    usual = along_axis(habit.axis, flow, camera, ego, ignore)
+    there = _ground_of(flow, usual, rays, camera, ground, ignore, habit.normal)
+    if there is None or there.share < CREEPING_SHARE:
+        return None
+    shown = static_flow_px(there.inverse_depth(rays), usual.rotation, usual.direction, camera)
+    road = shown[round((1 - ROAD_SHARE) * len(shown)) :]
+    return PairGeometry(usual, there) if np.median(np.hypot(road[..., 0], road[..., 1])) > ego.still_px else None
 
 
 def refit_pair(
@@ -132,6 +164,7 @@ def _ground_of(
 ) -> Ground | None:
     if motion.kind != "moving":
         return None
-    seen = parallax(flow.forward_px, motion.rotation, motion.direction, camera)
+    every = voters_every(flow.visible_forward.shape)
+    seen = parallax(flow.forward_px, motion.rotation, motion.direction, camera, every=every)
     usable = flow.visible_forward if ignore is None else flow.visible_forward & ~ignore
-    return fit_ground(seen, usable, rays, config, normal)
+    return fit_ground(seen, usable, rays, config, normal, every=every)

@@ -51,12 +51,16 @@ def pixel_rays(camera: CameraModel) -> FloatMap:
     return rays
 
 
-def parallax(flow_px: FloatMap, rotation: Matrix, direction: Matrix, camera: CameraModel) -> Parallax:
+def parallax(
+    flow_px: FloatMap, rotation: Matrix, direction: Matrix, camera: CameraModel, *, every: int = 1
+) -> Parallax:
     """Split flow into inverse depth along the epipolar line and what lies across it.
 
     ``rotation`` (3, 3) and unit ``direction`` (3,): a static point X of the first camera is at R X + t in the second.
+    ``every``: only of every so many pixels of every so many rows.
     """
-    return Parallax(*_parallax(flow_px, *pinhole(camera), rotation, direction))
+    thin = np.ascontiguousarray(flow_px[::every, ::every])
+    return Parallax(*_parallax(thin, *pinhole(camera), rotation, direction, every))
 
 
 def static_flow_px(inverse_depth: FloatMap, rotation: Matrix, direction: Matrix, camera: CameraModel) -> FloatMap:
@@ -69,16 +73,25 @@ def sampson_px(rotation: Matrix, direction: Matrix, first: Matrix, second: Matri
     """Return signed distances of correspondences from the epipolar geometry, about px; points (N, 3) with z = 1."""
     x, y, z = direction
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ rotation
-    line_second, line_first = first @ essential.T, second @ essential
-    error = np.einsum("ij,ij->i", second, line_second)
-    slope = np.square(line_second[:, :2]).sum(axis=1) + np.square(line_first[:, :2]).sum(axis=1)
-    distance: Matrix = focal_px * np.sqrt(2.0) * error / np.sqrt(slope + 1e-12)
+    distance: Matrix = _sampson(np.ascontiguousarray(essential), first, second, focal_px * np.sqrt(2.0))
+    return distance
+
+
+@njit(cache=True)
+def _sampson(e: Matrix, first: Matrix, second: Matrix, scale: float) -> Any:
+    distance = np.empty(len(first), np.float64)
+    for index in range(len(first)):
+        x, y, u, v = first[index, 0], first[index, 1], second[index, 0], second[index, 1]
+        a, b = e[0, 0] * x + e[0, 1] * y + e[0, 2], e[1, 0] * x + e[1, 1] * y + e[1, 2]
+        c, d = e[0, 0] * u + e[1, 0] * v + e[2, 0], e[0, 1] * u + e[1, 1] * v + e[2, 1]
+        error = u * a + v * b + e[2, 0] * x + e[2, 1] * y + e[2, 2]
+        distance[index] = scale * error / np.sqrt(a * a + b * b + c * c + d * d + 1e-12)
     return distance
 
 
 @njit(cache=True)
 def _parallax(
-    flow_px: FloatMap, fx: float, fy: float, cx: float, cy: float, rotation: Matrix, direction: Matrix
+    flow_px: FloatMap, fx: float, fy: float, cx: float, cy: float, rotation: Matrix, direction: Matrix, every: int
 ) -> Any:
     height, width = flow_px.shape[:2]
     inverse_depth = np.empty((height, width), np.float32)
@@ -86,9 +99,9 @@ def _parallax(
     across = np.empty((height, width), np.float32)
     tx, ty, tz = direction
     for row in range(height):
-        y = (row - cy) / fy
+        y = (row * every - cy) / fy
         for column in range(width):
-            x = (column - cx) / fx
+            x = (column * every - cx) / fx
             px = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2]
             py = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2]
             pz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2]

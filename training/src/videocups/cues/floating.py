@@ -82,16 +82,7 @@ def _group_surprise(
 ) -> float:
     fx, fy, cx, cy = pinhole(camera)
     height, width = inside.shape
-    depths, doubt = rho[box][inside], float(np.median(noise[box][inside]))
-    apparent = max(float(np.median(depths)), 1e-4)
-    low, high = np.percentile(depths, (15, 85))
-    in_heights = float(np.linalg.norm(normal)) / apparent  # of the camera, per unit of slope
-    if (
-        high - low > config.max_spread * apparent + 2 * doubt
-        or height / fy * in_heights > config.max_height
-        or width / fx * in_heights > config.max_width
-        or len(depths) < config.min_fill * inside.size
-    ):
+    if np.count_nonzero(inside) < config.min_fill * inside.size:
         return 0.0
     columns = np.flatnonzero(inside.any(axis=0))
     lowest = height - 1 - inside[::-1, columns].argmax(axis=0)
@@ -102,10 +93,20 @@ def _group_surprise(
     below = np.minimum(lowest + box[0].start + 3, camera.height - 1)
     if is_ground[below, columns + box[1].start][edge].mean() < config.min_contact:
         return 0.0
+    depths, doubt = rho[box][inside], float(np.median(noise[box][inside]))
+    low, median, high = np.percentile(depths, (15, 50, 85))
+    apparent = max(float(median), 1e-4)
+    in_heights = float(np.linalg.norm(normal)) / apparent  # of the camera, per unit of slope
+    if (
+        high - low > config.max_spread * apparent + 2 * doubt
+        or height / fy * in_heights > config.max_height
+        or width / fx * in_heights > config.max_width
+    ):
+        return 0.0
     middle = 0.5 * (box[1].start + box[1].stop)
     at_base = float(normal @ np.array([(middle - cx) / fx, (base - cy) / fy, 1.0]))
     if at_base <= 0:
         return 0.0
     group_noise = doubt / np.sqrt(max(1.0, min(len(depths), 200) / 40))
     error = np.hypot(group_noise, config.ground_noise * at_base + abs(normal[1]) * 1.5 / fy)
-    return float((float(np.median(depths)) - at_base) / error)
+    return float((median - at_base) / error)

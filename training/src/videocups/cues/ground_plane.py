@@ -64,27 +64,34 @@ class Ground:
         return Ground(unit / max(height + float(unit @ motion.direction), 1e-6), self.share)
 
 
+def voters_every(shape: tuple[int, ...]) -> int:
+    """Return how thin the voters may be: some 40,000 pixels find a plane as well as all of them."""
+    return max(1, int(np.sqrt(shape[0] * shape[1] / 40_000)))
+
+
 def fit_ground(
     parallax: Parallax,
     usable: NDArray[np.bool_],
     rays: FloatMap,
     config: GroundConfig | None = None,
     known_normal: Matrix | None = None,
+    *,
+    every: int = 1,
 ) -> Ground | None:
     """Find the ground of a pair by voting for its height, then by robust least squares; None where there is none.
 
     ``usable`` (H, W): pixels seen in both frames. ``known_normal``: unit normal; then only the height is fitted.
+    ``every``: the parallax is that of every so many pixels of every so many rows; the rest is of all.
     """
     config = config or GroundConfig()
-    step = max(1, int(np.sqrt(usable.size / 40_000)))
-    part = (slice(None, None, step), slice(None, None, step))
-    ray, rho, noise = rays[part], parallax.inverse_depth[part], parallax.noise[part]
-    votes = usable[part] & (np.abs(parallax.across_px[part]) < 0.6) & (rho > 0)
+    part = (slice(None, None, every), slice(None, None, every))
+    ray, rho, noise = rays[part], parallax.inverse_depth, parallax.noise
+    votes = usable[part] & (np.abs(parallax.across_px) < 0.6) & (rho > 0)
     votes &= (ray[..., 1] > config.min_slope) & (np.abs(ray[..., 0]) < config.side_slope + ray[..., 1])
-    if votes.sum() * step * step < config.min_pixels:
+    if votes.sum() * every * every < config.min_pixels:
         return None
     measured = ray[votes].astype(np.float64), rho[votes].astype(np.float64), noise[votes].astype(np.float64)
-    return _fit(*measured, config.min_pixels / step**2, config, known_normal)
+    return _fit(*measured, config.min_pixels / every**2, config, known_normal)
 
 
 def _fit(

@@ -9,9 +9,11 @@ nothing needs to have moved.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from videocups.cues.epipolar import Parallax, parallax, static_flow_px
@@ -80,17 +82,44 @@ def static_surprise(
     seen = parallax(view.flow_px, rotation, direction, camera)
     ground = np.zeros(seen.noise.shape, np.float32) if view.ground is None else view.ground.inverse_depth(rays)
     least = np.float32(config.ground_share) * ground
-    short = np.minimum(np.maximum(least - seen.inverse_depth, 0) / seen.noise, 50)
-    length = np.hypot(view.flow_px[..., 0], view.flow_px[..., 1])
-    surprise = np.hypot(seen.across_px, short) / (config.noise_px + config.noise_share * length)
+    surprise, is_ground = _against_static(
+        view.flow_px,
+        seen.inverse_depth,
+        seen.noise,
+        seen.across_px,
+        ground,
+        (config.ground_share, config.noise_px, config.noise_share, config.flow_noise_px),
+    )
     around = fill_inverse_depth(seen, (surprise < 1.5) & view.visible, least)
     guesses = (np.maximum(seen.inverse_depth, least), ground, around)
     flows = [static_flow_px(guess, rotation, direction, camera) for guess in guesses]
     doubt = _doubt(view, looks, neighbour_looks, flows, config)
-    gap = np.abs(seen.inverse_depth - ground)
-    near = gap < np.maximum(config.flow_noise_px * seen.noise, 0.03 * ground)
-    is_ground = near & (ground > 0) & (np.abs(seen.across_px) < 0.8)
     return StaticTest(_seen(surprise, doubt, view), surprise, seen, ground, is_ground, flows[2])
+
+
+@njit(cache=True)
+def _against_static(
+    flow_px: FloatMap,
+    inverse_depth: FloatMap,
+    noise: FloatMap,
+    across_px: FloatMap,
+    ground: FloatMap,
+    settings: tuple[float, float, float, float],
+) -> Any:
+    """Return the residual motion over its expected noise, and what has the ground's own parallax."""
+    height, width = ground.shape
+    surprise, is_ground = np.empty((height, width), np.float32), np.zeros((height, width), np.bool_)
+    ground_share, noise_px, noise_share, flow_noise_px = settings
+    for row in range(height):
+        for column in range(width):
+            rho, error, below = inverse_depth[row, column], noise[row, column], ground[row, column]
+            u, v, across = flow_px[row, column, 0], flow_px[row, column, 1], across_px[row, column]
+            short = min(max(ground_share * below - rho, 0.0) / error, 50.0)
+            expected = noise_px + noise_share * np.sqrt(u * u + v * v)
+            surprise[row, column] = np.sqrt(across * across + short * short) / expected
+            near = abs(rho - below) < max(flow_noise_px * error, 0.03 * below)
+            is_ground[row, column] = near and below > 0 and abs(across) < 0.8
+    return surprise, is_ground
 
 
 def _before_standing_camera(
