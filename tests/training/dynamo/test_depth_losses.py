@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from videocups.cues.dynamo.config import DepthLossConfig
 from videocups.cues.dynamo.geometry import back_project, moved, pixel_rays, project, rigid_motion
-from videocups.cues.dynamo.ground import distance_below, fit_ground, ground_loss, plane_through
+from videocups.cues.dynamo.ground import fit_ground, ground_loss, plane_through
 from videocups.cues.dynamo.losses import consistency_loss, photometric_loss, smooth, smooth_disparity, sparsity_loss
 from videocups.cues.dynamo.networks import depth_to_disparity, disparity_to_depth
 from videocups.cues.dynamo.photometric import photometric_difference, structural_difference
@@ -101,50 +101,59 @@ def test_disparity_and_depth():
 
 
 def flat_street(height_px=24, width=32, camera_height=0.05):
-    """Rays and points of a plane ``camera_height`` below a camera that looks 15° down."""
+    """Return inverse depth (1, 1, H, W) and rays of a plane below a camera that looks 15° down, and the plane's n."""
     rays = pixel_rays(K, height_px, width)
-    slope = math.tan(math.radians(15))
-    depth = (camera_height / (rays[:, 1:2] + slope)).clamp(0.01, 3)
-    return rays, back_project(depth, rays), depth, -slope
+    tilt = math.radians(15)
+    plane = torch.tensor([0.0, math.cos(tilt), math.sin(tilt)]).double() / camera_height
+    inverse = (plane.view(1, 1, 3) @ rays.flatten(2)).view(1, 1, height_px, width)
+    assert inverse.min() < 0 < inverse[..., 10:, :].min()  # the horizon is in the picture
+    return inverse.clamp(min=0.01), rays, plane
 
 
 def test_plane_through_points():
-    points = random(2, 20, 3)
-    points[..., 1] = 0.3 * points[..., 0] - 0.2 * points[..., 2] + 0.7
-    torch.testing.assert_close(plane_through(points)[1], torch.tensor([0.3, -0.2, 0.7]).double(), atol=1e-5, rtol=0)
-    # 1 below along y; (0.3, −1, −0.2) is the plane's normal
-    below = distance_below(points[1, 0] + torch.tensor([0, 1, 0]), torch.tensor([0.3, -0.2, 0.7]).double())
-    assert below.item() == pytest.approx(1 / math.sqrt(1 + 0.09 + 0.04))
+    rays = random(2, 20, 3) + 0.5
+    plane = torch.tensor([0.3, 2.0, 0.7]).double()
+    torch.testing.assert_close(plane_through(rays @ plane, rays)[1], plane, atol=1e-5, rtol=0)
+    # pixels of one row and one column determine none: the answer stays finite
+    assert torch.isfinite(plane_through(torch.ones(1, 3).double(), torch.ones(1, 3, 3).double())).all()
 
 
-def test_ground_is_found_among_other_things():
+@pytest.mark.parametrize("unit", [1.0, 20.0])
+def test_ground_is_found_among_other_things_in_any_unit(unit):
     torch.manual_seed(0)
-    _, points, _, slope = flat_street()
-    nearer = 0.2 + 0.5 * random(1, 1, 24, 12)
-    points[..., 20:] = points[..., 20:] * nearer  # something rough in front, 37 % of the picture
-    a, b, c = fit_ground(points, DepthLossConfig())[0].tolist()
-    assert a == pytest.approx(0, abs=0.02)
-    assert b == pytest.approx(slope, abs=0.02)
-    assert c == pytest.approx(0.05, abs=0.004)
+    inverse, rays, plane = flat_street(camera_height=0.05 * unit)
+    inverse[..., 20:] = inverse[..., 20:] / (0.2 + 0.5 * random(1, 1, 24, 12))  # something rough in front
+    torch.testing.assert_close(fit_ground(inverse, rays, DepthLossConfig())[0], plane, rtol=0.02, atol=0.2 / unit)
 
 
 def test_only_what_lies_below_the_ground_costs():
     torch.manual_seed(0)
-    config = replace(DepthLossConfig(), ground_tolerance=0.005)
-    rays, points, depth, _ = flat_street()
-    limits = (0.1, 100.0)
-    disparity = depth_to_disparity(depth, *limits)
-    assert ground_loss(disparity, points, rays, config, *limits).item() == pytest.approx(0, abs=1e-9)
-    assert ground_loss(disparity + 0.1, points, rays, config, *limits).item() == pytest.approx(0, abs=1e-9)
-    sunk = disparity.clone()
-    sunk[..., 20, 5] = 0  # infinitely deep, below the street
-    lowered = float(depth[..., 20, 5]) * 0.055 / 0.05
-    missing = (1 / lowered - 1 / 100) / (1 / 0.1 - 1 / 100)
-    loss = ground_loss(sunk.requires_grad_(), points, rays, config, *limits)
-    assert loss.item() == pytest.approx(missing / (24 * 32), rel=0.02)
+    config = replace(DepthLossConfig(), ground_tolerance=0.02)
+    inverse, rays, _ = flat_street()
+    assert ground_loss(inverse, rays, config).item() == pytest.approx(0, abs=1e-9)
+    nearer = inverse.clone()
+    nearer[..., 15:, 8:12] *= 2
+    # what is nearer raises the mean, and with it the share of everything else does not fall below the ground
+    assert ground_loss(nearer, rays, config).item() == pytest.approx(0, abs=1e-9)
+    sunk = inverse.clone()
+    sunk[..., 20, 5] = 1e-6  # infinitely deep, below the street
+    missing = 0.98 * float(inverse[..., 20, 5] / sunk.mean())
+    loss = ground_loss(sunk.requires_grad_(), rays, config)
+    assert loss.item() == pytest.approx(missing / (24 * 32), rel=0.01)
     loss.backward()
-    assert (sunk.grad != 0).sum() == 1
     assert sunk.grad[0, 0, 20, 5] < 0  # nearer makes it less
+
+
+def test_bringing_everything_nearer_does_not_pay():
+    """The loss has no slope along the unit of depth, whatever lies below the ground."""
+    torch.manual_seed(0)
+    inverse, rays, _ = flat_street()
+    rough = inverse * (0.6 + 0.8 * random(1, 1, 24, 32))
+    size = torch.ones(1).double().requires_grad_()
+    loss = ground_loss(rough * size, rays, DepthLossConfig())
+    assert loss.item() > 0.01
+    loss.backward()
+    assert abs(size.grad.item()) < 1e-9
 
 
 def test_views_by_ego_motion_by_complete_flow_and_by_both():

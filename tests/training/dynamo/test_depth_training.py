@@ -138,7 +138,7 @@ def test_given_weights_begin_all_encoders(tmp_path):
     weights = resnet18(weights=None).state_dict()
     save_file(weights, tmp_path / "resnet18.safetensors")
     encoder = ResNetEncoder(3, tmp_path / "resnet18.safetensors")
-    assert torch.equal(encoder.layers[2].state_dict()["0.conv1.weight"], weights["layer3.0.conv1.weight"])
+    assert torch.equal(encoder.state_dict()["body.layer3.0.conv1.weight"], weights["layer3.0.conv1.weight"])
     # three equal images answer as one
     image = torch.rand(1, 3, 64, 64)
     alone = ResNetEncoder(1, tmp_path / "resnet18.safetensors")

@@ -56,8 +56,8 @@ class DepthLossConfig:
     consistency_disparity: float = setting(0.03, "disparity, in [0, 1], above which consistency counts", minimum=0)
     # the ground is looked for in this lower share of the image
     ground_share: float = setting(0.4, "lower share of the image in which the ground is looked for", minimum=0.05)
-    # distance in units of depth within which a point lies on the ground
-    ground_tolerance: float = setting(0.005, "distance, in units of depth, within which a point lies on it", minimum=0)
+    # a point whose inverse depth is this near the ground's lies on it: a share, for the unit of depth is arbitrary
+    ground_tolerance: float = setting(0.02, "share of inverse depth within which a point lies on it", minimum=0)
     # planes tried
     ground_tries: int = setting(100, "planes tried", minimum=1)
     # points each is fitted to

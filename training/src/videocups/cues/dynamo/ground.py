@@ -1,4 +1,9 @@
-"""Nothing lies below the ground: a plane by RANSAC, and how far the disparity falls behind it."""
+"""Nothing lies below the ground.
+
+On a plane inverse depth is linear in the ray: 1/depth = n · ray, with n the plane's normal over the camera's height. So
+the ground is found among inverse depths, and everything about it is relative: training settles on a unit of depth of
+its own, and a tolerance in that unit would mean another thing in every run.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +11,52 @@ import torch
 from torch import Tensor
 
 from videocups.cues.dynamo.config import DepthLossConfig
-from videocups.cues.dynamo.networks import depth_to_disparity
+
+STRIDE = 2  # every second pixel of every second row votes
+
+
+def ground_loss(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) -> Tensor:
+    """Return the mean of what inverse depth (B, 1, H, W) lacks to that of the ground; ``rays`` (B, 3, H, W).
+
+    Both are relative to the mean inverse depth of their image. The plane itself is a constant: without that, bringing
+    the whole world nearer would pay, step by step, until all depth is the least one.
+    """
+    with torch.no_grad():
+        size = inverse_depth.mean(dim=(2, 3), keepdim=True)
+        plane = fit_ground(inverse_depth, rays, config)
+        ground = (1 - config.ground_tolerance) * (plane[:, None] @ rays.flatten(2)).view_as(inverse_depth) / size
+    relative = inverse_depth / inverse_depth.mean(dim=(2, 3), keepdim=True)
+    # above its horizon the ground has no depth, and everything may be as deep as it likes
+    return torch.where(ground > 0, (ground - relative).clamp(min=0), 0).mean()
 
 
 @torch.no_grad()
-def fit_ground(points: Tensor, config: DepthLossConfig) -> Tensor:
-    """Return planes (B, 3), y = a·x + b·z + c, with most points of the lower part of (B, 3, H, W) on them."""
-    first_row = round(points.shape[-2] * (1 - config.ground_share))
-    low = points[:, :, first_row:].flatten(2).transpose(1, 2)
-    count = low.shape[1]
-    chosen = torch.randint(count, (len(low), config.ground_tries * config.ground_points), device=low.device)
-    picked = torch.gather(low, 1, chosen[:, :, None].expand(-1, -1, 3))
-    planes = plane_through(picked.view(len(low), config.ground_tries, config.ground_points, 3))
-    distance = distance_below(low[:, None], planes[:, :, None])
-    votes = (distance.abs() < config.ground_tolerance).sum(-1)
-    return planes[torch.arange(len(planes), device=low.device), votes.argmax(1)]
+def fit_ground(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) -> Tensor:
+    """Return n (B, 3) of the plane on which most of the lower part of the image lies.
+
+    Tries planes through random pixels; one that leaves the camera above it and gets the most votes wins.
+    """
+    first_row = round(rays.shape[-2] * (1 - config.ground_share))
+    low = (..., slice(first_row, None, STRIDE), slice(None, None, STRIDE))
+    seen, toward = inverse_depth[low].flatten(1), rays[low].flatten(2).transpose(1, 2)
+    count = config.ground_tries * config.ground_points
+    drawn = torch.randint(seen.shape[1], (len(seen), count), device=seen.device)
+    tried = (len(seen), config.ground_tries, config.ground_points)
+    of_ray = torch.gather(toward, 1, drawn[..., None].expand(-1, -1, 3)).view(*tried, 3)
+    planes = plane_through(torch.gather(seen, 1, drawn).view(tried), of_ray)
+    on_plane = planes @ toward.transpose(1, 2)
+    votes = ((on_plane - seen[:, None]).abs() < config.ground_tolerance * seen[:, None]).sum(-1)
+    votes = torch.where(planes[..., 1] > 0, votes, -1)
+    best = votes.argmax(1)[:, None, None].expand(-1, 1, 3)
+    return torch.gather(planes, 1, best).squeeze(1)
 
 
-def plane_through(points: Tensor) -> Tensor:
-    """Return the least-squares planes (..., 3) y = a·x + b·z + c through points (..., N, 3)."""
-    wide = points.double()
-    known = torch.stack([wide[..., 0], wide[..., 2], torch.ones_like(wide[..., 0])], dim=-1)
-    square = known.transpose(-1, -2) @ known
-    # points on a line have no plane; the tiny ridge keeps such a try finite, and few points will vote for it
-    ridge = (
-        1e-9 * square.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None] * torch.eye(3, device=wide.device).double()
-    )
-    answer = known.transpose(-1, -2) @ wide[..., 1:2]
-    planes: Tensor = torch.linalg.solve(square + ridge, answer).squeeze(-1).to(points.dtype)
-    return planes
-
-
-def distance_below(points: Tensor, planes: Tensor) -> Tensor:
-    """Return how far points (..., 3) lie below planes (..., 3), y being down."""
-    a, b, c = planes.unbind(-1)
-    x, y, z = points.unbind(-1)
-    return (y - a * x - b * z - c) / (1 + a.square() + b.square()).sqrt()
-
-
-def ground_loss(
-    disparity: Tensor, points: Tensor, rays: Tensor, config: DepthLossConfig, min_depth: float, max_depth: float
-) -> Tensor:
-    """Return the mean of what disparity (B, 1, H, W) lacks to that of the ground, lowered by the tolerance."""
-    a, b, c = fit_ground(points.detach(), config)[:, :, None, None].unbind(1)
-    steep = rays[:, 1] - a * rays[:, 0] - b * rays[:, 2]
-    depth = ((c + config.ground_tolerance) / steep)[:, None]
-    # a ray that never meets the ground in front of the camera may be as deep as it likes
-    meets = torch.isfinite(depth) & (depth > 0) & (depth < max_depth)
-    ground = depth_to_disparity(torch.where(meets, depth, max_depth), min_depth, max_depth)
-    return torch.where(meets, (ground - disparity).clamp(min=0), 0).mean()
+def plane_through(inverse_depth: Tensor, rays: Tensor) -> Tensor:
+    """Return n (..., 3), least squares of relative errors, through inverse depths (..., N) along rays (..., N, 3)."""
+    relative = (rays / inverse_depth[..., None]).double()
+    gram = relative.transpose(-1, -2) @ relative
+    # pixels of one row determine no plane: the ridge keeps them finite, and such a try finds few votes
+    ridge = 1e-9 * gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    planes = torch.linalg.solve(gram + ridge * torch.eye(3, dtype=gram.dtype, device=gram.device), relative.sum(-2))
+    found: Tensor = planes.to(rays.dtype)
+    return found

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet18
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from videocups.cues.dynamo.config import DepthNetworkConfig
 from videocups.cues.dynamo.geometry import inverse_motion, rigid_motion
@@ -21,42 +22,65 @@ from videocups.cues.dynamo.geometry import inverse_motion, rigid_motion
 SMALL = 0.01
 
 
-class ResNetEncoder(nn.Module):
-    """ResNet-18 for ``images`` images side by side in the channels; five resolutions from 1/2 to 1/32."""
+class Encoder(nn.Module):
+    """Features of ``images`` images side by side in the channels, at five resolutions from 1/2 to 1/32."""
+
+    channels: tuple[int, ...]
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        # of natural images; weights trained elsewhere expect them
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406] * images).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("spread", torch.tensor([0.229, 0.224, 0.225] * images).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return features of images (B, 3n, H, W) in [0, 1], finest first."""
+        return self.features((images - self.mean) / self.spread)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the features of normalised images."""
+        raise NotImplementedError
+
+
+class ResNetEncoder(Encoder):
+    """The five resolutions of a ResNet-18."""
 
     channels = (64, 64, 128, 256, 512)
 
     def __init__(self, images: int, initial: Path | None) -> None:
-        super().__init__()
+        super().__init__(images)
         net = resnet18(weights=None)
         if initial is not None:
-            weights = {name: value for name, value in load_file(initial).items() if not name.startswith("fc.")}
-            missing = net.load_state_dict(weights, strict=False)
-            wrong = [name for name in missing.missing_keys if not name.startswith("fc.")] + missing.unexpected_keys
-            if wrong:
-                raise ValueError(f"{initial} is no ResNet-18 of torchvision's names: {', '.join(wrong[:4])} do not fit")
-        first = nn.Conv2d(3 * images, 64, 7, stride=2, padding=3, bias=False)
-        # each image gets its share of what one image's filter would answer
-        first.weight.data = net.conv1.weight.data.repeat(1, images, 1, 1) / images
-        self.stem = nn.Sequential(first, net.bn1, net.relu)
-        self.pool = net.maxpool
-        self.layers = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
+            _begin_with(net, initial)
+        one = net.conv1.weight.detach()
+        net.conv1 = nn.Conv2d(3 * images, one.shape[0], 7, stride=2, padding=3, bias=False)
+        with torch.no_grad():  # equal images answer as one would alone
+            net.conv1.weight.copy_(one.tile(1, images, 1, 1) / images)
+        # finest first: after the first convolution and after each group of blocks
+        self.body = create_feature_extractor(net, ["relu", "layer1", "layer2", "layer3", "layer4"])
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return features of images (B, 3n, H, W) in [0, 1], finest first."""
-        features = [self.stem((images - 0.45) / 0.225)]
-        for index, layer in enumerate(self.layers):
-            features.append(layer(self.pool(features[0]) if index == 0 else features[-1]))
-        return features
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the features of normalised images."""
+        return list(self.body(images).values())
 
 
-class TinyEncoder(nn.Module):
+def _begin_with(net: nn.Module, initial: Path) -> None:
+    weights = {name: value for name, value in load_file(initial).items() if not name.startswith("fc.")}
+    found = net.load_state_dict(weights, strict=False)
+    wrong = [name for name in found.missing_keys if not name.startswith("fc.")] + found.unexpected_keys
+    if wrong:
+        raise ValueError(f"{initial} is no ResNet-18 of torchvision's names: {', '.join(wrong[:4])} do not fit")
+
+
+class TinyEncoder(Encoder):
     """Five strided convolutions; batches of one are enough, for it normalises by groups of channels."""
 
     channels = (16, 24, 32, 48, 64)
 
     def __init__(self, images: int) -> None:
-        super().__init__()
+        super().__init__(images)
         widths = (3 * images, *self.channels)
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -69,20 +93,32 @@ class TinyEncoder(nn.Module):
             for before, after in pairwise(widths)
         )
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return features of images (B, 3n, H, W) in [0, 1], finest first."""
-        features = [(images - 0.45) / 0.225]
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the features of normalised images."""
+        found = [images]
         for layer in self.layers:
-            features.append(layer(features[-1]))
-        return features[1:]
-
-
-Encoder = ResNetEncoder | TinyEncoder
+            found.append(layer(found[-1]))
+        return found[1:]
 
 
 def build_encoder(config: DepthNetworkConfig, images: int) -> Encoder:
     """Return the configured encoder for so many images."""
     return TinyEncoder(images) if config.encoder == "tiny" else ResNetEncoder(images, config.initial_encoder)
+
+
+class Doubling(nn.Module):
+    """One step towards the full resolution: twice the size, joined with what the encoder saw there."""
+
+    def __init__(self, coarse: int, seen: int, width: int) -> None:
+        super().__init__()
+        self.narrow = _block(coarse, width)
+        self.join = _block(width + seen, width)
+
+    def forward(self, coarse: Tensor, seen: Tensor | None) -> Tensor:
+        """Return (B, width, 2h, 2w) from (B, coarse, h, w) and (B, seen, 2h, 2w)."""
+        grown = functional.interpolate(self.narrow(coarse), scale_factor=2, mode="nearest")
+        joined: Tensor = self.join(grown if seen is None else torch.cat([grown, seen], dim=1))
+        return joined
 
 
 class DepthNet(nn.Module):
@@ -92,25 +128,21 @@ class DepthNet(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = build_encoder(config, 1)
-        skips = (0, *self.encoder.channels[:-1])
-        widths = (16, 32, 64, 128, 256) if config.encoder == "resnet18" else (8, 16, 24, 32, 48)
-        inputs = (*widths[1:], self.encoder.channels[-1])
-        self.reduce = nn.ModuleList(_block(before, width) for before, width in zip(inputs, widths, strict=True))
-        self.merge = nn.ModuleList(_block(width + skip, width) for width, skip in zip(widths, skips, strict=True))
-        self.heads = nn.ModuleList(self._head(widths[scale]) for scale in range(config.scales))
+        deepest, *seen = self.encoder.channels[::-1]
+        widths = (256, 128, 64, 32, 16) if config.encoder == "resnet18" else (48, 32, 24, 16, 8)
+        inputs = zip((deepest, *widths), (*seen, 0), widths, strict=False)
+        self.doublings = nn.ModuleList(Doubling(*sizes) for sizes in inputs)  # coarse to fine
+        self.heads = nn.ModuleList(self._head(width) for width in widths[-config.scales :])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return (B, 1, H/2ˢ, W/2ˢ) for s = 0, 1, …; image (B, 3, H, W) in [0, 1]."""
-        features = self.encoder(image)
-        field, found = features[-1], []
-        for level in range(4, -1, -1):
-            field = functional.interpolate(self.reduce[level](field), scale_factor=2, mode="nearest")
-            if level > 0:
-                field = torch.cat([field, features[level - 1]], dim=1)
-            field = self.merge[level](field)
-            if level < self.config.scales:
-                found.append(torch.sigmoid(self.heads[level](field)))
-        return found[::-1]
+        field, *seen = self.encoder(image)[::-1]
+        fields = []
+        for doubling, features in zip(self.doublings, [*seen, None], strict=True):
+            field = doubling(field, features)
+            fields.append(field)
+        finest = zip(self.heads, fields[-len(self.heads) :], strict=True)
+        return [torch.sigmoid(head(field)) for head, field in finest][::-1]
 
     def _head(self, width: int) -> nn.Conv2d:
         head = _padded_conv(width, 1)
@@ -142,32 +174,35 @@ class PoseNet(nn.Module):
         return SMALL * motion
 
 
+class Correction(nn.Module):
+    """What one resolution adds to a field: seen in the features there and in the field so far."""
+
+    def __init__(self, seen: int, outputs: int) -> None:
+        super().__init__()
+        width = max(16, seen // 2)
+        self.look = nn.Sequential(_block(seen + outputs, width), _block(width, width), nn.Conv2d(width, outputs, 1))
+
+    def forward(self, field: Tensor, seen: Tensor) -> Tensor:
+        """Return the field at the resolution of ``seen``, corrected."""
+        wide = functional.interpolate(field, size=seen.shape[-2:], mode="bilinear", align_corners=False)
+        return wide + cast(Tensor, self.look(torch.cat([wide, seen], dim=1)))
+
+
 class FieldDecoder(nn.Module):
-    """A field that begins as one vector, made of the camera's motion, and is refined by finer and finer features."""
+    """A field that begins as one vector, made of the camera's motion, and is corrected by finer and finer features."""
 
     def __init__(self, config: DepthNetworkConfig, channels: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.scales = config.scales
-        self.begin = nn.Conv2d(12, outputs, 1)
-        inputs = (9, *channels)
-        inner = [max(16, width // 2) for width in inputs]
-        self.refine = nn.ModuleList(
-            nn.Sequential(_block(width + outputs, hidden), _block(hidden, hidden), nn.Conv2d(hidden, outputs, 1))
-            for width, hidden in zip(inputs, inner, strict=True)
-        )
+        self.begin = nn.Linear(12, outputs)
+        self.corrections = nn.ModuleList(Correction(seen, outputs) for seen in (*channels[::-1], 9))  # coarse to fine
 
     def forward(self, images: Tensor, features: Sequence[Tensor], poses: Tensor) -> list[Tensor]:
         """Return raw fields, finest first; images (B, 9, H, W), poses (B, 12) of both neighbours."""
-        pyramid = [images, *features]
-        field = self.begin(poses[:, :, None, None] / SMALL)
-        found = []
-        for level in range(len(pyramid) - 1, -1, -1):
-            size = pyramid[level].shape[-2:]
-            field = functional.interpolate(field, size=size, mode="bilinear", align_corners=False)
-            field = field + self.refine[level](torch.cat([field, pyramid[level]], dim=1))
-            if level < self.scales:
-                found.append(field)
-        return found[::-1]
+        fields = [self.begin(poses / SMALL)[:, :, None, None]]
+        for correction, seen in zip(self.corrections, (*features[::-1], images), strict=True):
+            fields.append(correction(fields[-1], seen))
+        return fields[: -self.scales - 1 : -1]
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,7 @@ class DynamoTask:
         if "depth" in phase.trained:
             shaping["d_smooth"] = smooth_disparity(disparity, image)
         if phase.ground:
-            limits = (self.settings.network.min_depth, self.settings.network.max_depth)
-            shaping["d_ground"] = ground_loss(full, points, rays, settings, *limits)
+            shaping["d_ground"] = ground_loss(1 / self.network.depth_of(full), rays, settings)
         if phase.with_flow:
             shaping |= self._motion_parts(scale, motion, views, full, mask, image)
         return {"photometric": photo, **{name: value / 2**scale for name, value in shaping.items()}}
