@@ -1,6 +1,6 @@
 """What the training-free cues are worth on clips with exact truth, set-up by set-up.
 
-    python benchmarks/cues.py [--clips abcd | --worlds] [--set-ups A B …] [--out FILE]
+    python benchmarks/cues.py [--clips abcd | --worlds | --folders …] [--set-ups A B …] [--out FILE]
 
 EPE: mean end-point error of the forward flow over all pixels with true flow, and over those of moving objects. Depth:
 all pixels nearer than 80 m, scaled by the median of each frame, mean over frames. Moving pixels: m > 0.15 against the
@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
-from labelled_clips import LabelledClip, heading, street_clips, world_clips
+from labelled_clips import LabelledClip, Source, add_source_options, heading, source_of
 
 from videocups.cues.classical_config import FAST, QUALITY, ClassicalConfig
 from videocups.cues.flow import DisFlowConfig
@@ -93,21 +93,17 @@ HEADER = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--clips", default="abcd", help="labelled streets (default abcd)")
-    parser.add_argument("--worlds", action="store_true", help="rendered worlds of held seeds instead")
+    add_source_options(parser)
     parser.add_argument("--set-ups", nargs="+", default=list(SET_UPS), choices=SET_UPS, help="rows (default: all)")
     parser.add_argument("--frames", type=int, default=10_000, help="at most so many frames of a clip")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the table there")
     options = parser.parse_args()
-    count = len(world_clips()) if options.worlds else len(options.clips)
-    jobs = [
-        (name, options.worlds, options.clips, at, options.frames) for name in options.set_ups for at in range(count)
-    ]
+    source = source_of(options)
+    jobs = [(name, source, at, options.frames) for name in options.set_ups for at in range(len(source.clips()))]
     with ProcessPoolExecutor(options.processes) as pool:
         rows = list(pool.map(measure, jobs))
-    title = "Cues on rendered worlds (held seeds)" if options.worlds else "Cues on the labelled streets"
-    lines = [heading(title), HEADER]
+    lines = [heading(f"Cues on {source.title}"), HEADER]
     for name in options.set_ups:
         parts = [(clip, row) for (at, clip, row) in rows if at == name]
         total = Row()
@@ -122,11 +118,11 @@ def main() -> None:
         options.out.write_text(text)
 
 
-def measure(job: tuple[str, bool, str, int, int]) -> tuple[str, str, Row]:
+def measure(job: tuple[str, Source, int, int]) -> tuple[str, str, Row]:
     """Run one set-up on one clip."""
-    name, worlds, names, at, frames = job
+    name, source, at, frames = job
     cv2.setNumThreads(1)
-    clip = (world_clips() if worlds else street_clips(names))[at]
+    clip = source.clips()[at]
     _, cues, instances = SET_UPS[name]
     config = InstanceLabelsConfig(cues, instances, TrackingConfig(min_frames=1))
     return name, clip.name, run(clip, config, min(frames, len(clip)))

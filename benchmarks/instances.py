@@ -1,6 +1,6 @@
-"""What each step from cues to tracks is worth on the labelled streets, and for which objects.
+"""What each step from cues to tracks is worth on clips with exact truth, and for which objects.
 
-    python benchmarks/instances.py [--clips abcd] [--frames N] [--out FILE]
+    python benchmarks/instances.py [--clips abcd | --worlds | --folders …] [--frames N] [--out FILE]
 
 Cues of the quality preset, computed once. R/P: recall and precision of masks at IoU 0.5 without classes; truth are
 moving objects above the area, precision asks of predicted masks above the area whether they fit a moving object of any
@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
-from labelled_clips import heading, street_clips
+from labelled_clips import Source, add_source_options, heading, source_of
 
 from videocups.cues.classical import iter_cues, survey
 from videocups.cues.classical_config import QUALITY
@@ -80,17 +80,16 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--clips", default="abcd", help="labelled streets (default abcd)")
+    add_source_options(parser)
     parser.add_argument("--frames", type=int, default=10_000, help="at most so many frames of a clip")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the tables there")
     options = parser.parse_args()
+    source = source_of(options)
+    jobs = [(source, at, options.frames) for at in range(len(source.clips()))]
     with ProcessPoolExecutor(options.processes) as pool:
-        jobs = [(options.clips, at, options.frames) for at in range(len(options.clips))]
-        clips = dict(zip(options.clips, pool.map(measure, jobs), strict=True))
-    text = "\n".join(
-        [heading("Instances on the labelled streets"), *tables(clips), "", *__doc__.strip().split("\n")[4:]]
-    )
+        clips = dict(pool.map(measure, jobs))
+    text = "\n".join([heading(f"Instances on {source.title}"), *tables(clips), "", *__doc__.strip().split("\n")[4:]])
     print(text)
     if options.out:
         options.out.write_text(text + "\n")
@@ -104,11 +103,13 @@ def tables(clips: dict[str, dict[str, Row]]) -> list[str]:
     lines += ["", f"| tracking {head}"]
     lines += [pooled(clips, name).text(name) for name in TRACKING]
     lines += ["", f"| default of labels {head}"]
-    lines += [rows[LABELS].text(f"clip {name}") for name, rows in clips.items()]
+    lines += [rows[LABELS].text(name) for name, rows in clips.items()]
     for left_out in clips if len(clips) > 1 else ():
         others = {name: rows for name, rows in clips.items() if name != left_out}
-        lines.append(pooled(others, LABELS).text(f"without clip {left_out}"))
+        lines.append(pooled(others, LABELS).text(f"without {left_out}"))
     ways = pooled(clips, LABELS).ways
+    if not any(of for _, of in ways.values()):
+        return lines
     lines += ["", "| objects > 150 px that move | found | of | recall |\n|---|---|---|---|"]
     names = {"along": "in the ego's direction", "standing": "while the ego stands"}
     for way, (found, of) in ways.items():
@@ -124,11 +125,11 @@ def pooled(clips: dict[str, dict[str, Row]], name: str) -> Row:
     return total
 
 
-def measure(job: tuple[str, int, int]) -> dict[str, Row]:
+def measure(job: tuple[Source, int, int]) -> tuple[str, dict[str, Row]]:
     """Compute the cues of a clip once and count every variant."""
-    names, at, frames = job
+    source, at, frames = job
     cv2.setNumThreads(1)
-    clip = street_clips(names)[at]
+    clip = source.clips()[at]
     count = min(frames, len(clip))
     geometry = survey(clip.rgb, count, clip.camera, QUALITY)
     maps: dict[str, list[np.ndarray]] = {name: [] for name in GROWING}
@@ -143,7 +144,7 @@ def measure(job: tuple[str, int, int]) -> dict[str, Row]:
     frame_maps = next(iter(maps.values()))
     for name, config in TRACKING.items():
         maps[name] = tracked(frame_maps, flows, config)
-    return {name: count_row(found, truths, ways) for name, found in maps.items()}
+    return clip.name, {name: count_row(found, truths, ways) for name, found in maps.items()}
 
 
 def tracked(maps: list[np.ndarray], flows: list[FlowPair], config: TrackingConfig | None) -> list[np.ndarray]:

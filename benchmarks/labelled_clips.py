@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -14,10 +15,11 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from machine import machine
 
 from videocups.instances.quality import moving_objects
-from videocups.synthetic import World, WorldConfig
-from videocups_core.clip import read_rgb
+from videocups.synthetic import World, WorldConfig, read_truth
+from videocups_core.clip import Clip, read_rgb
 from videocups_core.types import CameraModel
 
 HERE = Path(__file__).resolve().parent
@@ -39,9 +41,8 @@ class Truth:
 
 def heading(title: str) -> str:
     """Return the head of a results table: what, when, on which machine."""
-    cores = os.cpu_count()
-    machine = f"{cores}-core {platform.machine()} cloud VM, {platform.system()}, Python {platform.python_version()}"
-    return f"# {title}\n\n{datetime.date.today().isoformat()}, {machine}, OpenCV {cv2.__version__}\n"
+    versions = f"Python {platform.python_version()}, OpenCV {cv2.__version__}"
+    return f"# {title}\n\n{datetime.date.today().isoformat()}, {machine()}, {platform.system()}, {versions}\n"
 
 
 class LabelledClip(Protocol):
@@ -65,6 +66,40 @@ class LabelledClip(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Source:
+    """Which clips a benchmark runs on: ``streets`` by letter, rendered ``worlds``, or rendered clips in ``folders``."""
+
+    streets: str
+    worlds: bool
+    folders: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        """How a heading names them."""
+        return "rendered worlds (held seeds)" if self.worlds or self.folders else "the labelled streets"
+
+    def clips(self) -> list[LabelledClip]:
+        """Open them."""
+        if self.folders:
+            return [RenderedClip(folder) for folder in self.folders]
+        return [WorldClip(config) for config in HELD_WORLDS] if self.worlds else street_clips(self.streets)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command choose its clips."""
+    parser.add_argument("--clips", default="abcd", help="labelled streets (default abcd)")
+    parser.add_argument("--worlds", action="store_true", help="rendered worlds of held seeds instead")
+    parser.add_argument(
+        "--folders", nargs="+", type=Path, default=[], help="clips of videocups render, with their truth, instead"
+    )
+
+
+def source_of(options: argparse.Namespace) -> Source:
+    """Return the clips that were chosen."""
+    return Source(options.clips, options.worlds, tuple(options.folders))
+
+
 def data_folder() -> Path:
     """Return the folder of recordings that are not part of the repository."""
     return Path(os.environ.get("VIDEOCUPS_DATA", HERE.parents[1] / "shared" / "data"))
@@ -76,10 +111,6 @@ def street_clips(names: Sequence[str] = "abcd") -> list[LabelledClip]:
     if not all(folder.is_dir() for folder in folders):
         raise SystemExit(f"no labelled streets at {folders[0].parent}; set VIDEOCUPS_DATA to the folder that has them")
     return [StreetClip(folder) for folder in folders]
-
-
-def world_clips() -> list[LabelledClip]:
-    return [WorldClip(config) for config in HELD_WORLDS]
 
 
 class StreetClip:
@@ -165,6 +196,35 @@ class WorldClip:
     def truth(self, index: int) -> Truth:
         """Return what is true of it."""
         return self._frame(index)[1]
+
+    def ways(self, index: int) -> dict[int, str]:
+        """Return nothing: rendered worlds keep no poses of their objects."""
+        return {}
+
+
+class RenderedClip:
+    """A rendered world on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._clip = Clip(folder)
+        self.name = folder.name
+        if self._clip.info.camera is None:
+            raise SystemExit(f"{folder} has no intrinsics; make clips with videocups render")
+        self.camera = self._clip.info.camera
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def rgb(self, index: int) -> np.ndarray:
+        """Return frame ``index``."""
+        return self._clip.frame_rgb(index)
+
+    def truth(self, index: int) -> Truth:
+        """Return what is true of it."""
+        truth = read_truth(self._clip.folder, index)
+        seen = ~truth.occluded_fw & np.isfinite(truth.flow_fw_px).all(axis=2)
+        objects = moving_objects(truth.track_map.astype(np.int32), truth.moving_tracks)
+        return Truth(np.nan_to_num(truth.flow_fw_px), seen, truth.depth_m, objects)
 
     def ways(self, index: int) -> dict[int, str]:
         """Return nothing: rendered worlds keep no poses of their objects."""
