@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,24 +12,24 @@ from numpy.typing import NDArray
 
 from videocups.fusion.smoothing import smooth_frame
 from videocups.pipeline.cue_formats import flow_from_arrays
+from videocups.pipeline.feature_settings import Features, FeatureSettings, extractor_of, resolve
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
-from videocups.semantics.extractors import NAMES, build_extractor
+from videocups.semantics.distill import DistillConfig
+from videocups.semantics.extractors import device_of
 from videocups.semantics.features import FeatureExtractor, FeatureMap
-from videocups.semantics.features_classical import ClassicalFeaturesConfig
 from videocups.semantics.inference import InferenceConfig, SemanticModel, depth_scale, predict
 from videocups.semantics.kmeans import Clusters, KMeansConfig, find_clusters, sample_vectors
 from videocups_core.config import from_mapping, setting, to_mapping
 
 
 @dataclass(frozen=True)
-class FeatureSettings:
-    """Which features describe a frame."""
+class CodesConfig:
+    """Distilled codes between features and clusters (DepthG): for learned features; classical ones lose by it."""
 
-    name: str = setting("classical", "features: classical needs nothing, the others fetched weights", choices=NAMES)
-    classical: ClassicalFeaturesConfig = field(default_factory=ClassicalFeaturesConfig)
-    # folder of fetched weights; null takes the usual one
-    weights: Path | None = setting(None, "folder of fetched weights; null takes the usual one")
+    enabled: bool = setting(False, "distil features into codes before clustering")
+    frames: int = setting(400, "frames to learn from, evenly spread; their features lie in memory", minimum=2)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class SemanticsConfig:
     """How frames get pseudo-classes."""
 
     features: FeatureSettings = field(default_factory=FeatureSettings)
+    codes: CodesConfig = field(default_factory=CodesConfig)
     # vectors drawn from a frame for the clustering, at each of the two scales of the inference
     vectors_per_frame: int = setting(256, "vectors drawn from a frame for the clustering, at each scale", minimum=1)
     # where there are more vectors than this, evenly spread frames are taken
@@ -48,10 +47,20 @@ class SemanticsConfig:
 
 
 @dataclass(frozen=True)
+class DistilSettings:
+    """What the head depends on."""
+
+    features: Features
+    codes: CodesConfig
+    low_scale: float
+
+
+@dataclass(frozen=True)
 class VectorSettings:
     """What the vectors of a frame depend on."""
 
-    features: FeatureSettings
+    features: Features
+    codes: DistillConfig | None
     per_frame: int
     low_scale: float
     seed: int
@@ -61,7 +70,8 @@ class VectorSettings:
 class ClusterSettings:
     """What the clusters depend on."""
 
-    features: FeatureSettings
+    features: Features
+    coded: bool
     kmeans: KMeansConfig
     per_frame: int
     max_vectors: int
@@ -71,7 +81,8 @@ class ClusterSettings:
 class SemanticSettings:
     """What the classes of a frame depend on."""
 
-    features: FeatureSettings
+    features: Features
+    codes: DistillConfig | None
     kmeans: KMeansConfig
     inference: InferenceConfig
 
@@ -83,13 +94,26 @@ class SmoothSettings:
 
 def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
     """Return the stages; they read what the instance stages write."""
-    features, kmeans = config.features, config.kmeans
-    drawn = VectorSettings(features, config.vectors_per_frame, config.inference.low_scale, kmeans.seed)
-    semantic = SemanticSettings(features, kmeans, config.inference)
+    features, kmeans, codes = resolve(config.features), config.kmeans, config.codes
+    head = codes.distill if codes.enabled else None
+    low_scale = config.inference.low_scale
+    drawn = VectorSettings(features, head, config.vectors_per_frame, low_scale, kmeans.seed)
+    semantic = SemanticSettings(features, head, kmeans, config.inference)
     smooth_reads = (Input("semantics"), Input("semantics", (-1, 1), "optional"), Input("flow", (-1, 0), "optional"))
-    clusters = ClusterSettings(features, kmeans, config.vectors_per_frame, config.max_vectors)
+    clusters = ClusterSettings(features, codes.enabled, kmeans, config.vectors_per_frame, config.max_vectors)
+    coded = (Input("head"),) if codes.enabled else ()
+    distil = Stage(
+        "distil",
+        "data",
+        distil_features,
+        DistilSettings(features, codes, low_scale),
+        (Input("frames", need="any"), Input("depth", need="optional")),
+        (Output("head", ".npz"),),
+        final=True,
+    )
     return (
-        Stage("vectors", "frame", draw_vectors, drawn, (Input("frames"),), (Output("vectors", ".npz"),)),
+        *((distil,) if codes.enabled else ()),
+        Stage("vectors", "frame", draw_vectors, drawn, (Input("frames"), *coded), (Output("vectors", ".npz"),)),
         Stage(
             "clusters",
             "data",
@@ -104,19 +128,38 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
             "frame",
             classes_of_frame,
             semantic,
-            (Input("frames"), Input("clusters"), Input("depth", need="optional")),
+            (Input("frames"), Input("clusters"), Input("depth", need="optional"), *coded),
             (Output("semantics", ".png"),),
         ),
         Stage("smooth", "frame", smooth_classes, SmoothSettings(), smooth_reads, (Output("semantics_smooth", ".png"),)),
     )
 
 
+def distil_features(work: Work, settings: DistilSettings) -> dict[str, Any]:
+    """Learn a head on the features of evenly spread frames; with depth where every one of them has it."""
+    from videocups.semantics.coding import learn_coding
+
+    extractor = extractor_of(settings.features)
+    places = [(group, clip, n) for group, clip in enumerate(work.members()) for n in clip.numbers("frames")]
+    step = max(1, -(-len(places) // settings.codes.frames))
+    with_depth = [place for place in places if place[1].has("depth", place[2])]
+    config = settings.codes.distill
+    if config.depth_term != "off" or config.sampling == "furthest":
+        places = with_depth
+    frames = []
+    for group, clip, number in places[::step]:
+        depth = clip.read("depth", number)["depth_heights"].astype(np.float32) if places is with_depth else None
+        small = shrunk(clip.read("frames", number), settings.low_scale)
+        frames.append((extractor.extract(small), depth, group))
+    return {
+        "head": learn_coding(frames, extractor.weights, config, device_of(settings.features.settings.kind)).to_arrays()
+    }
+
+
 def draw_vectors(work: Work, settings: VectorSettings) -> dict[str, Any]:
-    """Draw feature vectors of a frame, at both scales at which the inference looks at it."""
-    extractor, rgb = extractor_of(settings.features), work.read("frames", work.index)
-    size = tuple(max(round(length * settings.low_scale), 1) for length in rgb.shape[1::-1])
-    small: NDArray[np.uint8] = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    maps = [extractor.extract(small), extractor.extract(rgb)]
+    """Draw vectors of a frame, at both scales at which the inference looks at it."""
+    extractor, rgb = describer(work, settings.features, settings.codes), work.read("frames", work.index)
+    maps = [extractor.extract(shrunk(rgb, settings.low_scale)), extractor.extract(rgb.copy())]
     return {"vectors": {"drawn": sample_vectors(maps, settings.per_frame, settings.seed + work.index)}}
 
 
@@ -125,13 +168,14 @@ def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
     places = [(clip, number) for clip in work.members() for number in clip.numbers("vectors")]
     step = max(1, -(-len(places) * 2 * settings.per_frame // settings.max_vectors))
     vectors = np.concatenate([clip.read("vectors", number)["drawn"] for clip, number in places[::step]])
-    found = find_clusters(vectors, settings.kmeans, extractor_of(settings.features).weights)
+    weights = None if settings.coded else extractor_of(settings.features).weights
+    found = find_clusters(vectors, settings.kmeans, weights)
     return {"clusters": clusters_to_arrays(found)}
 
 
 def classes_of_frame(work: Work, settings: SemanticSettings) -> dict[str, Any]:
     """Predict the pseudo-class of every pixel; a frame without depth is seen as far away everywhere."""
-    extractor = extractor_of(settings.features)
+    extractor = describer(work, settings.features, settings.codes)
     rgb = work.read("frames", work.index).copy()  # torch takes no read-only arrays
     clusters = clusters_from_arrays(work.read("clusters"), settings.kmeans)
     model = SemanticModel(extractor.extract, clusters, extractor.windowed)
@@ -154,10 +198,20 @@ def smooth_classes(work: Work, settings: SmoothSettings) -> dict[str, Any]:
     return {"semantics_smooth": smooth_frame(work.read("semantics", t), neighbour(t - 1, t - 1), neighbour(t + 1, t))}
 
 
-@lru_cache(maxsize=2)
-def extractor_of(settings: FeatureSettings) -> FeatureExtractor:
-    """Return the extractor, loaded once in a process."""
-    return build_extractor(settings.name, classical=settings.classical, weights=settings.weights)
+def describer(work: Work, features: Features, codes: DistillConfig | None) -> FeatureExtractor:
+    """Return the extractor of a frame's features, or of their codes."""
+    extractor = extractor_of(features)
+    if codes is None:
+        return extractor
+    from videocups.semantics.coding import CodedFeatures, Coding
+
+    return CodedFeatures(extractor, Coding.from_arrays(work.read("head"), codes), device_of(features.settings.kind))
+
+
+def shrunk(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Return the image as the coarse prediction sees it."""
+    size = tuple(max(round(length * scale), 1) for length in rgb.shape[1::-1])
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def clusters_to_arrays(found: Clusters) -> dict[str, NDArray[Any]]:

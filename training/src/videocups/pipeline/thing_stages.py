@@ -16,13 +16,8 @@ from videocups.fusion.alignment import ClassCounts, align, count_classes, majori
 from videocups.fusion.instance_classes import TrackDescription, describe_segments
 from videocups.fusion.split import SplitConfig, ThingStuffSplit, split_things
 from videocups.fusion.things import ClipTracks, Things, ThingsConfig, find_things
-from videocups.pipeline.semantic_stages import (
-    FeatureSettings,
-    SemanticsConfig,
-    clusters_from_arrays,
-    clusters_to_arrays,
-    extractor_of,
-)
+from videocups.pipeline.feature_settings import Features, extractor_of, resolve
+from videocups.pipeline.semantic_stages import SemanticsConfig, clusters_from_arrays, clusters_to_arrays
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
 
@@ -35,7 +30,7 @@ READS = (Input("semantics_smooth", need="any"), Input("tracks", need="any"))
 class DescribeSettings:
     """What the description of a clip's tracks depends on."""
 
-    features: FeatureSettings
+    features: Features
     classes: int
     looks: int = LOOKS
 
@@ -65,7 +60,7 @@ def thing_stages(semantics: SemanticsConfig, split: SplitConfig, things: ThingsC
             Stage("align", "clip", align_clip, AlignSettings(classes), READS, aligned),
             Stage("split", "data", split_classes, split, (counts,), (stuff,), final=True),
         )
-    settings = DescribeSettings(semantics.features, classes)
+    settings = DescribeSettings(resolve(semantics.features), classes)
     reads = (*READS, Input("frames", need="any"))
     found = (Output("thing_stuff", ".json"), Output("things", ".npz"))
     described = Output("track_votes", ".npz")
