@@ -23,8 +23,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("videocups.label.commands:inspect", "write a page that shows a clip, its cues and labels"),
     "film": ("videocups.clips.film:film", "draw clips with their labels as a video"),
     "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
+    "export": ("videocups.export.commands:export", "write a checkpoint as a model bundle, and prove it is the same"),
     "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, known answers"),
     "weights": ("videocups.semantics.commands:weights", "list, fetch and verify self-supervised weights"),
+    "import-checkpoint": (
+        "videocups.model.imports.commands:import_checkpoint",
+        "make a checkpoint of detectron2's or CUPS' weights",
+    ),
     "mapping": ("videocups.evaluate.commands:mapping", "show and edit the pseudo-class to class matching"),
 }
 

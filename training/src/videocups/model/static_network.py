@@ -51,7 +51,7 @@ class StaticNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Map the image to the outputs."""
         features = self._features(image)
-        semantic, semantic_score = self.stuff_maps(self.network.semantic_head(features))
+        semantic, semantic_score = self._stuff(features)
         boxes, scores, classes, table = self._detect(features)
         inference, config = self.config.inference, self.config
         samples, canonical = config.roi.samples, config.canonical_px
@@ -79,10 +79,11 @@ class StaticNetwork(nn.Module):
         features: dict[str, Tensor] = network.fpn(network.backbone(normalized.to(network.backbone.conv1.weight.dtype)))
         return features
 
-    def stuff_maps(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _stuff(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the best stuff's class id at ``semantic_stride`` and its probability·255 at stride 4."""
-        stuff = logits[:, 1:].float()
-        score = to_uint8(torch.softmax(stuff, dim=1).amax(dim=1)[0])
+        logits = self.network.semantic_head(features).float()
+        score = to_uint8(torch.softmax(logits, dim=1)[0, 1:].amax(dim=0))
+        stuff = logits[:, 1:]
         size = (self.height // self.semantic_stride, self.width // self.semantic_stride)
         if stuff.shape[2:] != size:
             stuff = functional.interpolate(stuff, size=size, mode="bilinear", align_corners=False)

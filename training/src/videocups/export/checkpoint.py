@@ -1,0 +1,35 @@
+"""From the options of ``videocups export`` to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from videocups.export.run import ExportConfig, Exported, Say, export_network
+from videocups.model.load import KIND, load_network
+from videocups.standin.commands import parse_size
+from videocups.train.checkpoint import read_checkpoint
+from videocups.train.config_file import read_config
+from videocups_core.engine.base import InputSpec
+
+
+def export_checkpoint(options: argparse.Namespace, say: Say) -> Exported:
+    """Read the checkpoint and export it as the options say."""
+    config = replace(read_config(ExportConfig, options.config, options.set), precision=options.precision)
+    checkpoint = read_checkpoint(options.checkpoint, KIND)
+    data = checkpoint.config.get("data", {})
+    if options.size is None and not {"height", "width"} <= set(data):
+        raise ValueError(f"{checkpoint.folder} does not say for which size it was trained; give --size HxW")
+    height, width = parse_size(options.size) if options.size else (data["height"], data["width"])
+    return export_network(
+        load_network(checkpoint.folder),
+        options.out,
+        InputSpec(height, width),
+        config,
+        model_id=options.model_id or options.out.resolve().name,
+        clips=options.clips,
+        calibration=options.calibrate,
+        truth=options.truth,
+        origin={**checkpoint.config, "checkpoint": {"name": checkpoint.folder.name, "step": checkpoint.step}},
+        say=say,
+    )
