@@ -20,6 +20,7 @@ from videocups.cues.ego_motion import EgoMotion
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.floating import floating_surprise
 from videocups.cues.flow import DisFlow, DisFlowConfig, warp
+from videocups.cues.frame_cues import blown_out
 from videocups.cues.frame_pair import View
 from videocups.cues.ground_plane import Ground
 from videocups.cues.hood import HoodConfig, HoodFinder
@@ -202,3 +203,12 @@ def test_the_scale_comes_from_height_or_speed_or_nothing():
     scale, source = metres_per_height(DepthConfig(), [5.0, 5.0, 0.0], [0.1] * 3, [3.0, 3.0, np.nan], 9.0)
     assert (scale, source) == (pytest.approx(1.5), "speed")
     assert metres_per_height(DepthConfig(typical_m=15.0), [], [], [], 10.0) == (1.5, "typical")
+
+
+def test_light_hides_what_is_beside_it_but_a_glint_hides_only_itself():
+    rgb = np.full((120, 500, 3), 90, np.uint8)
+    rgb[:40, :100] = 255  # sky: the rim is 3 px
+    rgb[80:83, 300:303] = 255  # a glint
+    hidden = blown_out(rgb)
+    assert hidden[:43, :103].all()
+    assert hidden.sum() == 43 * 103 + 9

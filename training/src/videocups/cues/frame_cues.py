@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +28,8 @@ from videocups.cues.photometric import appearance
 from videocups.cues.static_world import StaticTest, static_surprise
 from videocups_core.types import CameraModel
 
-BLOWN_OUT = 253
-"""from this value on in all channels a pixel shows nothing: sky against the light moves as its edges seem to."""
+BLOWN_OUT, HALO_SHARE = 253, 0.006
+"""from this value on in all channels a pixel shows nothing, and light spills over a rim of this share of the width."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -124,7 +125,7 @@ def look_at_frame(
     looks = appearance(rgb, config.static.scale)
     tests = [_test(rgb, looks, image, view, rays, camera, config) for image, view in neighbours]
     views = [view for _, view in neighbours]
-    nothing_shown = hood | (rgb.min(axis=2) >= BLOWN_OUT)
+    nothing_shown = hood | blown_out(rgb)
     motion = motion_probability(_surprise(views, tests, nothing_shown, camera, config))
     flow, static = views[0].flow_px, tests[0].static_flow_px
     if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
@@ -149,6 +150,14 @@ def remember(
     if held is not None:  # the camera stands or creeps, or no neighbour shows the frame
         return held, held
     return dense_inverse_depth(_nothing(ground), ground, config), None
+
+
+def blown_out(rgb: Image) -> Mask:
+    """Return (H, W): areas against the light and the rim that they outshine; glints and thin lines are none."""
+    white = (rgb.min(axis=2) >= BLOWN_OUT).astype(np.uint8)
+    areas = cv2.morphologyEx(white, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    rim = 2 * round(HALO_SHARE * rgb.shape[1]) + 1
+    return (cv2.dilate(areas, np.ones((rim, rim), np.uint8)) | white) > 0
 
 
 def _test(
