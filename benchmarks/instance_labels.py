@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="frames of the short clip (default 8)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    clip = WorldClip(WorldConfig(seed=1004, num_frames=options.frames, height=640, width=1280, scenario="drive"))
+    clip = WorldClip(WorldConfig(seed=1001, num_frames=options.frames, height=640, width=1280, scenario="turn"))
     for index in range(options.frames):
         clip.rgb(index)  # rendered before the children are forked
     lines = [
