@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.training.train.film import write_film
+
 from videocups.train.config_file import read_config
 from videocups.train.panoptic_config import PanopticTraining
 

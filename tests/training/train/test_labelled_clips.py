@@ -8,8 +8,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-
 from tests.training.train.film import BAR, CLASSES, DISC, ROAD, SKY, write_film
+
 from videocups.model.classes import IGNORE, THING, ClassTable
 from videocups.train.labelled_clips import LabelledFrames, PairIndex
 from videocups.train.panoptic_config import PairConfig

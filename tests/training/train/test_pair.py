@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from tests.training.train.film import BAR, CLASSES, DISC, ROAD, SKY
+
 from videocups.model.classes import IGNORE, THING, ClassTable
 from videocups.train.pair import IGNORED, Pair, expand, frame_labels, join, pack, settle, unpack
 from videocups_core.types import PanopticFrame, Segment

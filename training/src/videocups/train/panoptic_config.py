@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -102,15 +102,16 @@ class ScheduleConfig:
     decay: Literal["none", "cosine"] = setting("none", "learning rate after that: none keeps it, cosine takes it to 0")
 
 
-def _loop() -> LoopConfig:
-    return LoopConfig(
-        optimizer="adamw",
-        learning_rate=1e-4,
-        weight_decay=1e-5,
-        batch_size=16,
-        tensorboard=True,
-        picture_every=500,
-    )
+@dataclass(frozen=True)
+class PanopticLoop(LoopConfig):
+    """The loop's settings with the paper's numbers."""
+
+    batch_size: int = setting(16, "windows of a step", minimum=1)
+    optimizer: Literal["adam", "adamw"] = setting("adamw", "adam, or adamw with decoupled weight decay")
+    learning_rate: float = setting(1e-4, "before any schedule", minimum=0)
+    weight_decay: float = setting(1e-5, "of the optimizer", minimum=0)
+    picture_every: int = setting(500, "steps between pictures of labels and predictions; 0 = none", minimum=0)
+    tensorboard: bool = setting(True, "write scalars and pictures for TensorBoard into the run's folder")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class PanopticTraining:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     paste: PasteConfig = field(default_factory=PasteConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    loop: LoopConfig = field(default_factory=_loop)
+    loop: PanopticLoop = field(default_factory=PanopticLoop)
     # weights to begin with: a backbone (safetensors), or a checkpoint of a panoptic training
     init: Path | None = setting(None, "weights to begin with: a backbone's safetensors, or a panoptic checkpoint")
 
@@ -140,15 +141,34 @@ class TeacherConfig:
     heads_only: bool = setting(True, "train the heads without their norms, and nothing else")
 
 
-def _self_loop() -> LoopConfig:
-    return replace(_loop(), learning_rate=1e-5, steps=1500, ema=0.999)
+@dataclass(frozen=True)
+class SelfLoop(PanopticLoop):
+    """The loop's settings for self-training: small steps, few of them."""
+
+    learning_rate: float = setting(1e-5, "before any schedule", minimum=0)
+    steps: int = setting(1500, "steps of the whole run; 0 derives them from the size of the data", minimum=0)
+    ema: float = setting(0.999, "decay of the weights' running average a step; 0 = none is kept", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class SelfPaste(PasteConfig):
+    """Copy-paste for self-training: the labels are predictions already."""
+
+    own_from: int = setting(-1, "step from which the model's own predictions are pasted; -1 = never", minimum=-1)
+
+
+@dataclass(frozen=True)
+class NoDropLoss(DropLossConfig):
+    """Video DropLoss, off: the teacher labels what it sees, standing or moving."""
+
+    enabled: bool = setting(False, "leave objects alone that no label explains")
 
 
 @dataclass(frozen=True)
 class SelfTraining(PanopticTraining):
     """A panoptic training whose labels are the model's own; ``data.labels`` is not looked at."""
 
-    droploss: DropLossConfig = field(default_factory=lambda: DropLossConfig(enabled=False))
-    paste: PasteConfig = field(default_factory=lambda: PasteConfig(own_from=-1))
-    loop: LoopConfig = field(default_factory=_self_loop)
+    droploss: NoDropLoss = field(default_factory=NoDropLoss)
+    paste: SelfPaste = field(default_factory=SelfPaste)
+    loop: SelfLoop = field(default_factory=SelfLoop)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
