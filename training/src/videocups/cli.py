@@ -9,6 +9,7 @@ from videocups import __version__
 
 # name -> (module:function taking the remaining arguments and returning the exit status, one-line help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("videocups.pipeline.run_command:run", "from recordings to a model bundle: all of the commands below"),
     "ingest": ("videocups.bags.commands:ingest", "cut bags, videos or image folders into clips"),
     "bag": ("videocups.bags.commands:bag", "look at, cut, render, label or play a bag"),
     "render": ("videocups.synthetic.commands:render", "render a street world as a clip with exact truth"),
@@ -24,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "film": ("videocups.clips.film:film", "draw clips with their labels as a video"),
     "evaluate": ("videocups.evaluate.commands:evaluate", "score predictions: STQ, AQ, SQ, PQ, VPQ"),
     "export": ("videocups.export.commands:export", "write a checkpoint as a model bundle, and prove it is the same"),
+    "engine": ("videocups.export.commands:engine", "build a bundle's TensorRT engine, here or for other GPUs"),
+    "bench": ("videocups.export.commands:bench", "time a bundle: pre, net, post, track, memory"),
     "standin": ("videocups.standin.commands:standin", "write the stand-in bundle: fixed weights, known answers"),
     "weights": ("videocups.semantics.commands:weights", "list, fetch and verify self-supervised weights"),
     "import-checkpoint": (

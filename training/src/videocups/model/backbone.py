@@ -34,6 +34,8 @@ class ResNetBody(nn.Module):
         for index, depth in enumerate(DEPTHS[config.kind]):
             planes = scaled(64 * 2**index, config.width)
             layer = _layer(block, inputs, planes, depth, 1 if index == 0 else 2, norm)
+            if config.stride_first:
+                _stride_first(layer[0])
             inputs = planes * block.expansion
             channels.append(inputs)
             self.add_module(f"layer{index + 1}", layer)
@@ -86,6 +88,12 @@ def _layer(
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), norm(outputs))
     first = block(inputs, planes, stride, shortcut, norm_layer=norm)
     return nn.Sequential(first, *(block(outputs, planes, norm_layer=norm) for _ in range(depth - 1)))
+
+
+def _stride_first(block: nn.Module) -> None:
+    """Move the stride of a bottleneck to its first convolution."""
+    if isinstance(block, Bottleneck):
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
 def _initialize(body: nn.Module) -> None:

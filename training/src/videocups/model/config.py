@@ -21,6 +21,8 @@ class BackboneConfig:
     width: float = setting(1.0, "multiplies every channel of the body, for small bundles", minimum=0.125, maximum=2)
     # batch follows the data, frozen keeps what was loaded, group needs no batch at all
     norm: Literal["batch", "frozen", "group"] = setting("batch", "normalisation of the body: batch, frozen or group")
+    # bottlenecks of Caffe's networks stride in their first 1×1 convolution, all others in the 3×3 one
+    stride_first: bool = setting(False, "bottlenecks stride in their first convolution, as Caffe's networks do")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Checkpoints of other programs (detectron2's names) as checkpoints of our own."""
