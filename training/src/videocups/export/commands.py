@@ -35,3 +35,55 @@ def export(arguments: list[str]) -> int:
     print(report_text(exported.report), end="")
     print(f"written: {exported.bundle.folder}")
     return 0
+
+
+def engine(arguments: list[str]) -> int:
+    """Build a bundle's TensorRT engine."""
+    parser = argparse.ArgumentParser(
+        prog="videocups engine",
+        description="Build a bundle's TensorRT engine for this machine's GPU, or ahead for GPUs that are elsewhere.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
+    parser.add_argument(
+        "--compute-capability", action="append", default=[], metavar="X.Y",
+        help="build for such GPUs without having one, such as 8.6; may be repeated; needs tensorrt-rtx",
+    )  # fmt: skip
+    parser.add_argument("--precision", default="fp16", choices=("fp32", "fp16"), help="default fp16")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:N or auto (the first GPU)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="default $XDG_CACHE_HOME/videocups/engines")
+    parser.add_argument("--build-only", action="store_true", help="do not run the engine after building it")
+    options = parser.parse_args(arguments)
+    from videocups.export.engines import build_for_others, build_for_this_machine
+    from videocups_core.bundle import read_bundle
+
+    bundle = read_bundle(options.bundle)
+    if options.compute_capability:
+        lines = build_for_others(bundle, options.compute_capability, options.precision, options.cache)
+    else:
+        lines = build_for_this_machine(
+            bundle, options.device, options.precision, options.cache, build_only=options.build_only
+        )
+    print("\n".join(lines))
+    return 0
+
+
+def bench(arguments: list[str]) -> int:
+    """Time a bundle."""
+    parser = argparse.ArgumentParser(
+        prog="videocups bench",
+        description="Time every part of a frame: preprocessing, network, merge and tracking.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
+    parser.add_argument("--against", type=Path, metavar="FILE.onnx", help="another graph, timed frame by frame in turn")
+    parser.add_argument("--clips", type=Path, metavar="CLIPS", help="frames to show; default: the stand-in world")
+    parser.add_argument("--frames", type=int, default=100, help="frames to time (default 100)")
+    parser.add_argument("--backend", default="onnxruntime", choices=("onnxruntime", "tensorrt"), help="what runs it")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto")
+    parser.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0: all cores")
+    parser.add_argument("--precision", default="fp16", choices=("fp32", "fp16"), help="TensorRT only; default fp16")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
+    options = parser.parse_args(arguments)
+    from videocups.export.bench_command import run_bench
+
+    print(run_bench(options))
+    return 0

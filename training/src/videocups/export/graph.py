@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections import Counter
@@ -50,9 +49,7 @@ def export_graph(static: StaticNetwork) -> onnx.ModelProto:
     finally:
         exporter_log.setLevel(level)
     assert program is not None  # it is None only where the old exporter writes a file
-    buffer = io.BytesIO()
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    model: onnx.ModelProto = program.model_proto
     check_graph(model)
     return model
 

@@ -13,7 +13,7 @@ from videocups.evaluate.matching import OverlapAccumulator, match_classes
 from videocups.evaluate.overlaps import PairCounts, count_pairs
 from videocups.evaluate.pq import PqAccumulator
 from videocups.evaluate.stq import StqAccumulator
-from videocups.export.views import Views
+from videocups.export.views import ViewFrame, Views
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.base import Engine
 from videocups_core.stream import Stream
@@ -78,7 +78,7 @@ def measure_loss(
     agreement = _score(_pairs(other, reference), things, len(classes))
     if views.dataset is None:
         return Loss(len(views), "the torch network's answer", Scores(100, 100, 100, 100), agreement, agreement)
-    truth = [[frame.truth for frame in stretch] for stretch in views.stretches]
+    truth = [[_truth(frame) for frame in stretch] for stretch in views.stretches]
     counted = [_pairs(predictions, truth) for predictions in (reference, other)]
     mapping = _mapping(counted[0], classes, views)
     scores = [
@@ -96,9 +96,15 @@ def _maps(frame: PanopticFrame) -> Maps:
     return frame.class_map().astype(np.int32), frame.track_map().astype(np.int64)
 
 
-def _pairs(predictions: list[list[Maps]], truths: list[list[Maps]] | list[list[object]]) -> list[list[PairCounts]]:
+def _truth(frame: ViewFrame) -> Maps:
+    if frame.truth is None:
+        raise ValueError("frames of a dataset come with their truth, this one has none")
+    return frame.truth[0].astype(np.int32), frame.truth[1].astype(np.int64)
+
+
+def _pairs(predictions: list[list[Maps]], truths: list[list[Maps]]) -> list[list[PairCounts]]:
     return [
-        [count_pairs((*predicted, *true)) for predicted, true in zip(stretch, other, strict=True)]  # type: ignore[misc]
+        [count_pairs((*predicted, *true)) for predicted, true in zip(stretch, other, strict=True)]
         for stretch, other in zip(predictions, truths, strict=True)
     ]
 

@@ -24,7 +24,7 @@ from videocups.model.static_network import StaticNetwork
 from videocups.train.network_engine import NetworkEngine
 from videocups_core.bundle import ModelBundle, write_bundle
 from videocups_core.config import setting, to_mapping
-from videocups_core.engine.base import InputSpec
+from videocups_core.engine.base import Engine, InputSpec
 from videocups_core.engine.onnx import OnnxConfig, OnnxEngine
 from videocups_core.panoptic.merge import MergeConfig
 
@@ -129,7 +129,8 @@ class _Trial:
         exported = measure_parity(self.reference, engine, images)
         complaints = [f"inference face: {text}" for text in static.complaints]
         complaints += [f"ONNX Runtime: {text}" for text in exported.complaints]
-        graph, loss, kept, calibrated_on = model, None, (), ""
+        graph, loss, calibrated_on = model, None, ""
+        kept: tuple[str, ...] = ()
         if not complaints and config.precision != "fp32":
             graph, loss, kept, calibrated_on = self._lower(model, frames)
             if loss.stq_points > config.max_loss:
@@ -171,7 +172,7 @@ class _Trial:
         """Draw the torch network's answer and the graph's."""
         engine = self.engine(graph)
         stretch = self.views.stretches[0]
-        names = {"torch": self.reference, f"bundle, {engine.describe().precision}": engine}
+        names: dict[str, Engine] = {"torch": self.reference, f"bundle, {engine.describe().precision}": engine}
         return side_by_side(engine.bundle, names, stretch[len(stretch) // 2].image_rgb)
 
     def _lower(

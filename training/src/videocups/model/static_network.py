@@ -113,7 +113,7 @@ class StaticNetwork(nn.Module):
         """Return the best boxes (K, 4) of all levels, and 1 for each that suppression left, else 0."""
         rpn = self.config.rpn
         best, moves, anchors = [], [], []
-        levels = zip(logits.split(self.level_sizes), deltas.split(self.level_sizes), strict=True)
+        levels = zip(torch.split(logits, self.level_sizes), torch.split(deltas, self.level_sizes), strict=True)
         for index, (level_logits, level_deltas) in enumerate(levels):
             score, order = level_logits.topk(min(rpn.pre_nms, self.level_sizes[index]))
             best.append(score)
@@ -127,7 +127,7 @@ class StaticNetwork(nn.Module):
 
     def _survivors(self, boxes: Tensor, counts: list[int]) -> Tensor:
         """Return 1 for each of the boxes (N, 4) that is whole and the best of its level where it is, else 0: (N,)."""
-        levels = list(boxes.split(counts))
+        levels = torch.split(boxes, counts)
         kept: dict[int, Tensor] = {}
         for count in dict.fromkeys(counts):  # levels of as many boxes are suppressed together, each for itself
             places = [place for place, other in enumerate(counts) if other == count]

@@ -27,7 +27,7 @@ def keep_best(boxes: Tensor, threshold: float, block: int = BLOCK, rounds: int =
     settles what is suppressed through chains of at most r boxes.
     """
     count = boxes.shape[1]
-    low, high = boxes.transpose(1, 2).split(2, dim=1)  # (G, 2, n)
+    low, high = torch.split(boxes.transpose(1, 2), 2, dim=1)  # (G, 2, n)
     # inter / union > t is inter > t / (1 + t) · (area + area')
     areas = (high - low).prod(dim=1) * (threshold / (1 + threshold))
     rivals = torch.zeros_like(areas)  # how many better boxes overlap each one
@@ -72,10 +72,10 @@ class FeatureTable:
     def pool(self, boxes: Tensor, size: int, samples: int, canonical_px: int) -> Tensor:
         """Return (K, C, size, size) of boxes (K, 4): what torchvision's roi_align gives with ``aligned=True``."""
         facts = self.levels.index_select(0, level_of(boxes, canonical_px))[:, :, None]
-        extent, stride, scale, first = facts.split((2, 2, 1, 1), dim=1)
+        extent, stride, scale, first = torch.split(facts, [2, 2, 1, 1], dim=1)
         place, weight = _taps(boxes.reshape(-1, 2, 2) * scale, extent, size, samples)
-        x, y = (place * stride).split(1, dim=1)  # (K, 1, size · taps)
-        weight_x, weight_y = weight.split(1, dim=1)
+        x, y = torch.split(place * stride, 1, dim=1)  # (K, 1, size · taps)
+        weight_x, weight_y = torch.split(weight, 1, dim=1)
         y = y + first
         taps, channels = 2 * samples, self.rows.shape[1]
         step = max(1, _GATHERED_VALUES // (size * size * taps * taps * channels))
@@ -102,7 +102,7 @@ def _taps(corners: Tensor, extent: Tensor, size: int, samples: int) -> tuple[Ten
     ``corners`` (K, 2, 2): low and high x, y in cells of the level. A sample between two positions reads both; outside
     of −1 … extent it reads nothing, between that and the border it reads the border.
     """
-    low, high = corners.transpose(1, 2).split(1, dim=2)  # (K, 2, 1) each
+    low, high = torch.split(corners.transpose(1, 2), 1, dim=2)  # (K, 2, 1) each
     steps = (torch.arange(size * samples, dtype=corners.dtype, device=corners.device) + 0.5) / (samples * size)
     place = low - 0.5 + (high - low) * steps
     inside = ((place >= -1) & (place <= extent)).to(corners.dtype) / samples

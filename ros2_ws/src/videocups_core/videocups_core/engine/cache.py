@@ -81,6 +81,11 @@ class EngineCache:
                 note = "; ".join(filter(None, (damage, self._not_kept(error))))
             return CachedEngine(data, "rebuilt" if damage else "built", note)
 
+    def find(self, key: EngineKey) -> CachedEngine | None:
+        """Return the engine for ``key`` if it is there and whole; builds nothing."""
+        data, _ = self._read(key)
+        return None if data is None else CachedEngine(data, "hit")
+
     def engine_path(self, key: EngineKey) -> Path:
         """Where the engine for ``key`` lies."""
         return self.folder / f"{key.digest()}.engine"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videocups_core.bundle import ModelBundle
+from videocups_core.engine.ahead import ahead_key, tensorrt_version
 from videocups_core.engine.base import EngineError, EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
 from videocups_core.engine.cache import EngineCache, EngineKey
 from videocups_core.engine.tensorrt_build import build_engine, can_choose_precision, inspected_precision
@@ -49,7 +50,7 @@ class TensorRtEngine:
     def __init__(self, bundle: ModelBundle, config: TensorRtConfig | None = None) -> None:
         self.bundle = bundle
         self.config = config or TensorRtConfig()
-        self._trt = _import_tensorrt()
+        self._trt = import_tensorrt()
         self._cuda = _Cuda(
             _import_or_explain("cuda.bindings.runtime", "install it with 'pip install cuda-python'"),
             self.config.device_index,
@@ -74,7 +75,9 @@ class TensorRtEngine:
         """Load the engine from the cache, or build it (minutes), and allocate its buffers."""
         logger = self._trt.Logger(self._trt.Logger.WARNING)
         cache = EngineCache(self.config.cache_folder)
-        cached = cache.load_or_build(self.key(), lambda: self._build(logger))
+        # What was built ahead for GPUs of this kind comes first: it needs no build on the vehicle.
+        ahead = cache.find(ahead_key(self.bundle, self.config.precision, self._trt, self._cuda.compute_capability()))
+        cached = ahead or cache.load_or_build(self.key(), lambda: self._build(logger))
         engine = self._trt.Runtime(logger).deserialize_cuda_engine(cached.data)
         if engine is None:
             raise EngineError(
@@ -92,7 +95,7 @@ class TensorRtEngine:
         self._info = EngineInfo(
             backend="tensorrt",
             device=self._cuda.gpu_name(),
-            provider=f"TensorRT ({cached.outcome})",
+            provider=f"TensorRT ({'built ahead' if ahead else cached.outcome})",
             precision=precision,
             threads=1,
             input_shape=self.bundle.input.shape,
@@ -132,7 +135,7 @@ class TensorRtEngine:
         return self._info
 
     def _version(self) -> str:
-        return f"{self._trt.__name__} {self._trt.__version__}"
+        return tensorrt_version(self._trt)
 
     def _build(self, logger: Any) -> bytes:
         try:
@@ -197,6 +200,11 @@ class _Cuda:
         name = self._call("cudaGetDeviceProperties", self._index).name
         return (name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0")
 
+    def compute_capability(self) -> str:
+        """Return the kind of GPU, such as 8.6."""
+        facts = self._call("cudaGetDeviceProperties", self._index)
+        return f"{facts.major}.{facts.minor}"
+
     def runtime_version(self) -> str:
         return str(self._call("cudaRuntimeGetVersion"))
 
@@ -232,7 +240,8 @@ class _Cuda:
         return values[0] if values else None
 
 
-def _import_tensorrt() -> Any:
+def import_tensorrt() -> Any:
+    """Return the module of TensorRT, or of TensorRT-RTX where only that is; EngineError says how to get one."""
     for name in ("tensorrt", "tensorrt_rtx"):  # one interface; RTX is the small one for desktop GPUs
         if find_spec(name):
             return _import_or_explain(name, "reinstall it")

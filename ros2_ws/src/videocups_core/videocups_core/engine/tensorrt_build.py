@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from videocups_core.engine.base import EngineError
-from videocups_core.engine.onnx_file import read_onnx_facts
+from videocups_core.engine.onnx_file import is_quantized, read_onnx_facts
 
 _WORKSPACE_BYTES = 2 << 30
 _COMPUTE_LAYERS = ("conv", "gemm", "matrix", "fully")
@@ -24,11 +24,18 @@ def can_choose_precision(trt: Any) -> bool:
     return hasattr(trt.BuilderFlag, "FP16")
 
 
-def build_engine(trt: Any, onnx: bytes, precision: str, logger: Any) -> bytes:
-    """Serialise an engine for this machine's GPU; minutes for a large network. ``trt``: the tensorrt module."""
+def build_engine(trt: Any, onnx: bytes, precision: str, logger: Any, compute_capability: str = "") -> bytes:
+    """Serialise an engine; minutes for a large network. ``trt``: the tensorrt module.
+
+    It is built for this machine's GPU, or for GPUs of ``compute_capability`` (such as 8.6), which needs no GPU here.
+    """
     # The parser is native code and dies on bytes that are no model; this reader says so.
-    if read_onnx_facts(onnx).has_external_data:
+    facts = read_onnx_facts(onnx)
+    if facts.has_external_data:
         raise EngineError("the graph keeps weights in another file, which its hash does not cover; export it whole")
+    if is_quantized(facts):
+        # Its zero points and 32-bit biases are what CPUs want and what TensorRT's parser refuses, less plainly.
+        raise EngineError("the graph is quantised for CPUs; export the bundle with --precision fp16 for TensorRT")
     builder = trt.Builder(logger)
     # Explicit batch was the newer of two kinds up to TensorRT 9 and is the only one since.
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
@@ -43,10 +50,39 @@ def build_engine(trt: Any, onnx: bytes, precision: str, logger: Any) -> bytes:
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if precision == "fp16" and can_choose_precision(trt):
         config.set_flag(trt.BuilderFlag.FP16)
+    if compute_capability:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_capabilities(trt)[_known(trt, compute_capability)], 0)
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise EngineError("TensorRT could not build an engine from the graph; its log says why")
     return bytes(data)
+
+
+def known_compute_capabilities(trt: Any) -> tuple[str, ...]:
+    """Return what this TensorRT builds for without such a GPU, as 8.6; nothing for the full TensorRT."""
+    return tuple(_capabilities(trt))
+
+
+def _capabilities(trt: Any) -> dict[str, Any]:
+    members = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
+    numbers = {name: name.removeprefix("SM") for name in members if name.startswith("SM")}
+    return {f"{number[:-1]}.{number[-1]}": members[name] for name, number in numbers.items()}
+
+
+def _known(trt: Any, compute_capability: str) -> str:
+    known = known_compute_capabilities(trt)
+    if not known:
+        raise EngineError(
+            f"{trt.__name__} {trt.__version__} builds for the GPU it runs on alone; build on the vehicle, or install "
+            "tensorrt-rtx to build for other GPUs"
+        )
+    if compute_capability not in known:
+        raise EngineError(
+            f"{trt.__name__} {trt.__version__} builds for compute capability {', '.join(known)}, "
+            f"not for {compute_capability}; build on a machine with such a GPU"
+        )
+    return compute_capability
 
 
 def inspected_precision(inspector_json: str) -> str:
