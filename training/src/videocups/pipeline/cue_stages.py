@@ -10,13 +10,13 @@ import numpy as np
 
 from videocups.cues.classical import estimate_pair, plain_pair
 from videocups.cues.classical_config import QUALITY, ClassicalConfig
-from videocups.cues.clip_geometry import Habit, PairGeometry, habits, look_at_pair, no_pair
+from videocups.cues.clip_geometry import PairGeometry, habits, look_at_pair, no_pair
 from videocups.cues.continuity import ContinuityConfig
 from videocups.cues.depth import DepthConfig
 from videocups.cues.ego_motion import EgoMotionConfig
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.floating import FloatingConfig
-from videocups.cues.flow import DisFlow, DisFlowConfig, FlowPair
+from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
 from videocups.cues.frame_cues import ground_of_habit, look_at_frame, remember
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.ground_plane import GroundConfig
@@ -24,8 +24,8 @@ from videocups.cues.hood import HoodConfig, HoodFinder
 from videocups.cues.motion import MotionConfig
 from videocups.cues.static_world import StaticTestConfig
 from videocups.pipeline import cue_formats
+from videocups.pipeline.clip_reading import camera_of, flow_of, habit_of
 from videocups.pipeline.cue_formats import (
-    flow_from_arrays,
     flow_to_arrays,
     geometry_from_arrays,
     geometry_to_arrays,
@@ -34,9 +34,15 @@ from videocups.pipeline.cue_formats import (
     parallax_from_arrays,
     parallax_to_arrays,
 )
+from videocups.pipeline.learned_cues import (
+    LearnedConfig,
+    Network,
+    learned_cue_stages,
+    learned_flow,
+    open_network,
+)
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import LeaveOut, Work
-from videocups_core.types import CameraModel
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ class FlowSettings:
 
 
 @dataclass(frozen=True)
+class LearnedFlowSettings(FlowSettings):
+    """The same with a network."""
+
+    network: Network
+
+
+@dataclass(frozen=True)
 class CueSettings:
     """What motion and parallax of a frame depend on."""
 
@@ -88,33 +101,12 @@ class MemorySettings:
     depth: DepthConfig
 
 
-def cue_stages(cues: ClassicalConfig) -> tuple[Stage, ...]:
+def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
     """Return the stages; each depends on those settings only that it uses."""
+    if learned.depth is not None:
+        return (*_flow_stages(cues, learned), *learned_cue_stages(open_network(learned.depth, "dynamo")))
     return (
-        Stage(
-            "survey",
-            "pair",
-            survey_pair,
-            _part(SurveySettings, cues),
-            (Input("frames", (0, 1)), Input("clip")),
-            (Output("survey_pair", ".json"), Output("survey", ".npz")),
-        ),
-        Stage(
-            "geometry",
-            "clip",
-            clip_geometry,
-            _part(GeometrySettings, cues),
-            (Input("survey_pair", need="any"), Input("survey", need="any"), Input("clip")),
-            (Output("geometry", ".npz"),),
-        ),
-        Stage(
-            "flow",
-            "pair",
-            flow_of_pair,
-            _part(FlowSettings, cues),
-            (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
-            (Output("flow", ".npz"), Output("ego", ".json")),
-        ),
+        *_flow_stages(cues, learned),
         Stage(
             "cues",
             "frame",
@@ -138,6 +130,38 @@ def cue_stages(cues: ClassicalConfig) -> tuple[Stage, ...]:
             _part(MemorySettings, cues),
             (Input("parallax", need="any"), Input("geometry"), Input("clip")),
             (Output("static_depth", ".npz", each_frame=True),),
+        ),
+    )
+
+
+def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
+    flow = _part(FlowSettings, cues)
+    if learned.flow is not None:
+        flow = LearnedFlowSettings(**vars(flow), network=open_network(learned.flow, "smurf"))
+    return (
+        Stage(
+            "survey",
+            "pair",
+            survey_pair,
+            _part(SurveySettings, cues),
+            (Input("frames", (0, 1)), Input("clip")),
+            (Output("survey_pair", ".json"), Output("survey", ".npz")),
+        ),
+        Stage(
+            "geometry",
+            "clip",
+            clip_geometry,
+            _part(GeometrySettings, cues),
+            (Input("survey_pair", need="any"), Input("survey", need="any"), Input("clip")),
+            (Output("geometry", ".npz"),),
+        ),
+        Stage(
+            "flow",
+            "pair",
+            flow_of_pair,
+            flow,
+            (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
+            (Output("flow", ".npz"), Output("ego", ".json")),
         ),
     )
 
@@ -181,7 +205,10 @@ def flow_of_pair(work: Work, settings: FlowSettings) -> dict[str, Any]:
     config, camera, number = _whole(settings), camera_of(work), work.index
     geometry = geometry_from_arrays(work.read("geometry"), {number: pair_from_json(work.read("survey_pair", number))})
     first, second = (work.read("frames", number + step) for step in (0, 1))
-    pair = estimate_pair(DisFlow(config.flow), first, second, number, geometry, pixel_rays(camera), camera, config)
+    estimator: FlowEstimator = DisFlow(config.flow)
+    if isinstance(settings, LearnedFlowSettings):
+        estimator = learned_flow(settings.network)
+    pair = estimate_pair(estimator, first, second, number, geometry, pixel_rays(camera), camera, config)
     return {"flow": flow_to_arrays(pair.flow), "ego": pair_to_json(PairGeometry(pair.motion, pair.ground))}
 
 
@@ -215,29 +242,11 @@ def depth_of_clip(work: Work, settings: MemorySettings) -> Iterator[tuple[str, i
         yield "static_depth", number, {"depth_heights": (np.float32(1) / inverse).astype(cue_formats.STORED)}
 
 
-def camera_of(work: Work) -> CameraModel:
-    """Return the clip's camera; one without calibration is refused."""
-    camera = work.clip.info.camera
-    if camera is None:
-        raise ValueError(f"clip {work.clip.info.name!r} has no camera intrinsics; ingest it with a calibration")
-    return camera
-
-
-def habit_of(work: Work, number: int) -> Habit:
-    """Return how the camera is mounted, as far as the clip tells."""
-    known = geometry_from_arrays(work.read("geometry"), {}).habits
-    return known[min(number, len(known) - 1)] if known else Habit(None, None)
-
-
-def flow_of(work: Work, pair: int) -> FlowPair:
-    """Return the flow of a pair."""
-    return flow_from_arrays(work.read("flow", pair))
-
-
 def _part(cls: type[Any], config: ClassicalConfig) -> Any:
     return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
 
 
 def _whole(part: Any) -> ClassicalConfig:
     """Return a full config; what is not in the part keeps its default, so that nothing unseen decides a result."""
-    return replace(QUALITY, **{name: getattr(part, name) for name in part.__dataclass_fields__})
+    names = [name for name in part.__dataclass_fields__ if hasattr(QUALITY, name)]
+    return replace(QUALITY, **{name: getattr(part, name) for name in names})

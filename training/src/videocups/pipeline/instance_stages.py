@@ -18,8 +18,8 @@ from videocups.cues.frame_cues import FrameCues, ground_of_habit
 from videocups.fusion.tracking import Tracker, TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig, frame_instances
 from videocups.pipeline import cue_formats
+from videocups.pipeline.clip_reading import camera_of, flow_of, habit_of
 from videocups.pipeline.cue_formats import flow_from_arrays, pair_from_json
-from videocups.pipeline.cue_stages import camera_of, flow_of, habit_of
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
 

@@ -16,6 +16,7 @@ from videocups.instances.frame_instances import InstancesConfig
 from videocups.label.config import PRESETS
 from videocups.pipeline.cue_stages import cue_stages
 from videocups.pipeline.instance_stages import instance_stages
+from videocups.pipeline.learned_cues import LearnedConfig
 from videocups.pipeline.panoptic_stage import panoptic_stage
 from videocups.pipeline.run import RunConfig
 from videocups.pipeline.semantic_stages import SemanticsConfig, semantic_stages
@@ -32,6 +33,7 @@ class LabelConfig:
     preset: Literal["quality", "fast"] = setting("quality", "settings of the cues to start from: quality or fast")
     run: RunConfig = field(default_factory=RunConfig)
     cues: ClassicalConfig = field(default_factory=ClassicalConfig)
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
     instances: InstancesConfig = field(default_factory=InstancesConfig)
     tracking: TrackingConfig = field(default_factory=lambda: PRESETS["quality"].tracking)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
@@ -44,7 +46,9 @@ class LabelConfig:
         instances = instance_stages(self.instances, self.tracking)
         things = thing_stages(self.semantics, self.split, self.things)
         panoptic = panoptic_stage(self.panoptic, self.things)
-        return Stages((*cue_stages(self.cues), *instances, *semantic_stages(self.semantics), *things, panoptic))
+        return Stages(
+            (*cue_stages(self.cues, self.learned), *instances, *semantic_stages(self.semantics), *things, panoptic)
+        )
 
 
 def read_label_config(path: Path | None) -> LabelConfig:

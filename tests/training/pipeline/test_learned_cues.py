@@ -1,0 +1,105 @@
+"""Networks in the place of classical cues. They are as they begin, untrained: what they say is not the point here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from videocups.cues.dynamo.config import DynamoConfig
+from videocups.cues.dynamo.estimator import DynamoCues
+from videocups.cues.dynamo.networks import DynamoNetwork
+from videocups.cues.smurf.config import SmurfConfig
+from videocups.cues.smurf.estimator import SmurfFlow
+from videocups.cues.smurf.network import FlowNetwork
+from videocups.pipeline.cue_formats import flow_from_arrays
+from videocups.pipeline.formats import decode
+from videocups.pipeline.label_config import label_config
+from videocups.pipeline.learned_cues import heights_per_unit
+from videocups.pipeline.run import RunConfig, run_stages
+from videocups.pipeline.workspace import Workspace
+from videocups.synthetic import World, WorldConfig
+from videocups.synthetic.storage import write_clip
+from videocups.train.checkpoint import Progressed, save_checkpoint
+from videocups_core.clip import Clip
+from videocups_core.config import from_mapping, to_mapping
+
+FRAMES = 5
+SIZE = {"height": 64, "width": 128}
+FLOW = {
+    "network": {"size": "small", "updates": 2},
+    "data": {"height": 128, "width": 192},
+    "crop_height": 128,
+    "crop_width": 128,
+    "loss": {"student_crop": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = World(WorldConfig(seed=2, num_frames=FRAMES, scenario="drive", height=96, width=192))
+    return write_clip(world, tmp_path_factory.mktemp("clips") / "street")
+
+
+def save(folder: Path, kind: str, config: object, network: torch.nn.Module) -> Path:
+    optimizer = torch.optim.Adam(network.parameters())
+    save_checkpoint(folder, kind, to_mapping(config), network, optimizer, Progressed(step=1, steps=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("networks")
+    flow = from_mapping(SmurfConfig, FLOW, "test")
+    depth = from_mapping(DynamoConfig, {"data": SIZE}, "test")
+    return {
+        "flow": save(folder / "flow", "smurf", flow, FlowNetwork(flow.network)),
+        "depth": save(folder / "depth", "dynamo", depth, DynamoNetwork(depth.network)),
+    }
+
+
+def run(street: Path, **learned: str) -> dict[str, int]:
+    config = label_config({"preset": "fast", "cues": {"compensate": False}, "learned": learned}, "test")
+    stages = config.stages().up_to(["tracks"])
+    return dict(run_stages(stages, Workspace.open(street.parent), RunConfig(executor="inline")).ran)
+
+
+def test_networks_take_the_place_of_classical_cues(street: Path, networks: dict[str, Path]) -> None:
+    run(street)
+    ran = run(street, flow=str(networks["flow"]))
+    assert ran["flow"] == FRAMES - 1
+    assert "survey" not in ran
+    clip = Clip(street)
+    rgb = [clip.frame_rgb(number) for number in range(FRAMES)]
+    flow = flow_from_arrays(decode(clip.path("flow", 1, ".npz")))
+    np.testing.assert_allclose(flow.forward_px, SmurfFlow(networks["flow"]).flow_px(rgb[1], rgb[2]), atol=0.02)
+
+    ran = run(street, flow=str(networks["flow"]), depth=str(networks["depth"]))
+    assert "flow" not in ran
+    assert ran["cues"] == ran["instances"] == FRAMES
+    expected = list(DynamoCues(networks["depth"]).of_clip(clip.frame_rgb, FRAMES))
+    ratios = []
+    for number, cues in enumerate(expected):
+        motion = decode(clip.path("motion", number, ".npz"))["motion"].astype(np.float32)
+        np.testing.assert_allclose(motion, cues.motion, atol=1e-3)
+        heights = decode(clip.path("static_depth", number, ".npz"))["depth_heights"].astype(np.float32)
+        ratios.append(heights / cues.depth)
+    assert np.ptp(np.stack(ratios)) < 0.01 * np.mean(ratios)  # one factor for the whole clip
+
+
+def test_the_ground_gives_depth_its_scale() -> None:
+    ground = np.zeros((40, 60), np.float32)
+    ground[20:] = np.linspace(0.01, 0.8, 20)[:, None]
+    depth = np.full((40, 60), 9.0, np.float32)
+    depth[21:] = 4 / ground[21:]
+    depth[30:34, 10:20] = 1.0  # a car on the road
+    assert heights_per_unit(depth, ground) == pytest.approx(1 / 4)
+    assert np.isnan(heights_per_unit(depth, np.zeros_like(ground)))
+
+
+def test_a_run_that_is_none_is_named(street: Path, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, OSError), match=str(tmp_path)):
+        run(street, flow=str(tmp_path))

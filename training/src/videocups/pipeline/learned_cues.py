@@ -1,0 +1,177 @@
+"""Stages with trained networks in the place of classical cues: flow (SMURF), depth and motion (Dynamo-Depth).
+
+Checkpoints count by their content. Ego-motion and the ground still come from geometry: they give the networks' depth,
+which has a unit of its own, its scale in camera heights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videocups.cues.epipolar import pixel_rays, static_flow_px
+from videocups.cues.flow import FloatMap, FlowEstimator
+from videocups.cues.frame_cues import ground_of_habit
+from videocups.pipeline import cue_formats
+from videocups.pipeline.clip_reading import camera_of, flow_of, habit_of
+from videocups.pipeline.cue_formats import pair_from_json
+from videocups.pipeline.stage import Input, Output, Stage
+from videocups.pipeline.work import LeaveOut, Work
+from videocups_core.config import setting
+
+if TYPE_CHECKING:
+    from videocups.cues.dynamo.estimator import DynamoCues
+
+GROUND_TOLERANCE = 0.15
+"""relative difference of inverse depth up to which a pixel is the ground itself."""
+FEWEST_GROUND_PX = 200
+
+
+@dataclass(frozen=True)
+class LearnedConfig:
+    """Checkpoints of our own trainings; null keeps the classical cue."""
+
+    # a run of 'videocups train flow'
+    flow: Path | None = setting(None, "run of 'videocups train flow' to take flow from; null: classical")
+    # a run of 'videocups train depth'
+    depth: Path | None = setting(None, "run of 'videocups train depth' to take depth and motion from; null: classical")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A checkpoint and its content's hash."""
+
+    checkpoint: Path
+    content: str
+
+
+@dataclass(frozen=True)
+class ScaleSettings:
+    """The scale has none."""
+
+
+def open_network(checkpoint: Path, kind: str) -> Network:
+    """Return the network of a run; one that is not there, or of another kind, is named at once."""
+    from videocups.semantics.weights import file_sha256
+    from videocups.train.checkpoint import MODEL, read_checkpoint
+
+    return Network(checkpoint, file_sha256(read_checkpoint(checkpoint, kind).folder / MODEL))
+
+
+@lru_cache(maxsize=1)
+def learned_flow(network: Network) -> FlowEstimator:
+    """Return the estimator, loaded once in a process."""
+    from videocups.cues.smurf.estimator import SmurfFlow
+    from videocups.semantics.extractors import torch_device
+
+    return SmurfFlow(network.checkpoint, device=torch_device())
+
+
+@lru_cache(maxsize=1)
+def learned_depth(network: Network) -> DynamoCues:
+    """Return the estimator, loaded once in a process."""
+    from videocups.cues.dynamo.estimator import DynamoCues
+    from videocups.semantics.extractors import torch_device
+
+    return DynamoCues(network.checkpoint, device=torch_device())
+
+
+def learned_cue_stages(network: Network) -> tuple[Stage, ...]:
+    """Return the stages that take the place of "cues" and "memory"."""
+    gap = learned_depth(network).config.data.gap
+    around = tuple(step * gap for step in (-2, -1, 1, 2))
+    return (
+        Stage(
+            "cues",
+            "frame",
+            cues_by_network,
+            network,
+            (
+                Input("frames"),
+                Input("frames", around, "optional"),
+                Input("flow", (-1, 0), "any"),
+                Input("ego", (-1, 0), "any"),
+                Input("geometry"),
+                Input("clip"),
+            ),
+            (Output("network_depth", ".npz"), Output("motion", ".npz")),
+        ),
+        Stage(
+            "memory",
+            "clip",
+            scale_of_clip,
+            ScaleSettings(),
+            (Input("network_depth", need="any"), Input("clip")),
+            (Output("static_depth", ".npz", each_frame=True),),
+        ),
+    )
+
+
+def cues_by_network(work: Work, network: Network) -> dict[str, Any]:
+    """Let the network see a frame between its neighbours; a clip's ends borrow their neighbour's motion."""
+    estimator, number = learned_depth(network), work.index
+    gap = estimator.config.data.gap
+    middle = next((t for t in (number, number + gap, number - gap) if _has_three(work, t, gap)), None)
+    if middle is None:
+        raise LeaveOut(f"no three frames {gap} apart around this one can be read: a short clip or failed neighbours")
+    three = (middle - gap, middle, middle + gap)
+    cues = estimator.cues(*(work.read("frames", other).copy() for other in three))
+    depth = cues.depth if middle == number else estimator.depth(work.read("frames", number).copy())
+    ground = ground_of_habit(habit_of(work, number), pixel_rays(camera_of(work)))
+    scale = heights_per_unit(depth, ground)
+    known = {"depth": depth.astype(np.float32), "scale": np.array(scale)}
+    heights = depth * np.float32(scale if np.isfinite(scale) else 1.0)
+    is_ground = (ground > 0) & (np.abs(heights * ground - 1) < GROUND_TOLERANCE)
+    fields = {"motion": cues.motion.astype(cue_formats.STORED), **_beyond_static(work, heights)}
+    fields["may_move"] = fields.pop("seen") & ~is_ground & ~work.read("geometry")["hood"]
+    return {"network_depth": known, "motion": fields}
+
+
+def _has_three(work: Work, middle: int, gap: int) -> bool:
+    inside = gap <= middle < len(work.clip) - gap
+    return inside and all(work.has("frames", middle + step) for step in (-gap, 0, gap))
+
+
+def scale_of_clip(work: Work, settings: ScaleSettings) -> Iterator[tuple[str, int | None, Any]]:
+    """Bring depth into camera heights, with one factor for a whole clip: the network's unit does not change."""
+    numbers = work.numbers("network_depth")
+    scales = np.array([float(work.read("network_depth", number)["scale"]) for number in numbers])
+    if not np.isfinite(scales).any():
+        raise ValueError("no frame of the clip shows the ground, from which depth takes its scale; use classical depth")
+    factor = np.float32(np.median(scales[np.isfinite(scales)]))
+    for number in numbers:
+        heights = work.read("network_depth", number)["depth"] * factor
+        yield "static_depth", number, {"depth_heights": heights.astype(cue_formats.STORED)}
+
+
+def heights_per_unit(depth: FloatMap, ground: FloatMap) -> float:
+    """Return camera heights in a unit of the network's depth, NaN where too little ground is seen.
+
+    The lowest part of an image is mostly road: there depth must be the ground's, whose inverse is ``ground`` (H, W).
+    """
+    low = np.zeros(depth.shape, bool)
+    low[-depth.shape[0] // 4 :] = True
+    there = low & (ground > 0)
+    if there.sum() < FEWEST_GROUND_PX:
+        return float("nan")
+    return float(np.median(1 / (ground[there] * depth[there])))
+
+
+def _beyond_static(work: Work, heights: FloatMap) -> dict[str, NDArray[Any]]:
+    """Return the flow that a standing world of this depth does not explain, and what is seen in the other frame."""
+    number, camera = work.index, camera_of(work)
+    ahead = work.has("flow", number) and pair_from_json(work.read("ego", number)).motion.kind != "unknown"
+    flow = flow_of(work, number if ahead else number - 1)
+    pair = pair_from_json(work.read("ego", number if ahead else number - 1))
+    motion = pair.motion if ahead else pair.motion.reversed()
+    step = 0.0 if pair.ground is None or motion.kind != "moving" else 1 / pair.ground.camera_height
+    static = static_flow_px((np.float32(step) / heights).astype(np.float32), motion.rotation, motion.direction, camera)
+    seen_px, seen = (flow.forward_px, flow.visible_forward) if ahead else (flow.backward_px, flow.visible_backward)
+    rest = (seen_px - static) * (1 if ahead else -1)
+    return {"rest_px": rest.astype(cue_formats.STORED), "seen": seen}
