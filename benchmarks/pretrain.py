@@ -94,13 +94,11 @@ def main() -> None:
 def judge(data: Data, config: PretrainConfig, run: Path) -> None:
     """Train where there is no checkpoint yet, and print the table."""
     seconds = train(data, config, run)
-    print(
-        f"\n{data.name}: {config.loop.steps} steps on {len(data.clips)} clips, {seconds / 60:.1f} CPU-minutes"
-    )
+    print(f"\n{data.name}: {config.loop.steps} steps on {len(data.clips)} clips, {seconds / 60:.1f} CPU-minutes")
     print(f"judged on {len(data.judge_on)} frames; IoU of {'; '.join(MERGED)}")
     print(f"{'features':<34} {'all clips':>12} {'held clip':>12}")
     means = {}
-    for features in rows(config, run):
+    for features in map(remembered, rows(config, run)):
         results = [score(features, data, seed) for seed in SEEDS]
         everything, held = (np.mean([result[k] for result in results], axis=0) for k in (0, 1))
         numbers = " ".join(f"{value:3.0f}" for value in everything[2:])
@@ -167,6 +165,19 @@ def score(features: Features, data: Data, seed: int) -> tuple[list[float], list[
         counts = np.bincount(pairs, minlength=CLUSTERS * len(MERGED)).reshape(CLUSTERS, -1)
         overlaps[frame.clip] = overlaps.get(frame.clip, 0) + counts
     return semantics.score(sum(overlaps.values())), semantics.score(overlaps[data.held])
+
+
+def remembered(features: Features) -> Features:
+    """Describe every frame once, for all clusterings."""
+    maps: dict[bytes, FeatureMap] = {}
+
+    def extract(rgb: np.ndarray) -> FeatureMap:
+        key = rgb.tobytes()
+        if key not in maps:
+            maps[key] = features.extract(rgb)
+        return maps[key]
+
+    return replace(features, extract=extract)
 
 
 def street_data(options: argparse.Namespace, scratch: Path) -> Data:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 EPILOG = """Proxies are taken from http_proxy, https_proxy and no_proxy. Weights are kept in $VIDEOCUPS_WEIGHTS, else in
 $XDG_CACHE_HOME/videocups/weights. Exit status: 0 done, 1 the weights cannot be had or are damaged, 2 wrong usage."""
+COME_BY = {
+    "fetch": "videocups weights fetch",
+    "import": "download, then videocups import-checkpoint",
+    "recipe": "make it with",
+    "file": "shipped as",
+}
 
 
 def weights(arguments: list[str]) -> int:
@@ -34,13 +40,24 @@ def weights(arguments: list[str]) -> int:
 
 
 def show(folder: Path) -> int:
-    """Print the registry."""
+    """Print the zoo: what can be fetched, imported or made."""
     from videocups.semantics.weights import REGISTRY, is_kept
+    from videocups.zoo import read_zoo, zoo_path
 
     for entry in REGISTRY.values():
         state = "here" if is_kept(entry, folder) else "not fetched"
         digest = f"sha256 {entry.sha256}" if entry.sha256 else "sha256 not published: pinned at first use"
         print(f"{entry.name:<14} {state:<12} {entry.license}  {entry.url}  ({digest})")
+    if not zoo_path().is_file():
+        print("The zoo of other weights is in the repository (training/zoo.yaml), not in an installed package.")
+        return 0
+    for other in read_zoo():
+        if other.name in REGISTRY:
+            continue
+        print(f"\n{other.name}: {other.what} ({other.kind}, {other.license})")
+        print(f"  {COME_BY[other.origin]}: {other.url or other.path or other.how}")
+        for figure in other.figures:
+            print(f"  {figure.measure} {figure.value} on {figure.data} ({figure.source})")
     return 0
 
 
