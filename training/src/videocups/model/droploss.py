@@ -2,7 +2,7 @@
 
 Labels hold moving objects only. Without this loss every parked car would be taught as background. With nothing but
 Eq. 3 hardly any background would be taught at all, so what is left alone is narrowed down:
-docs/decisions/0005-background-under-droploss.md.
+docs/decisions/0006-background-under-droploss.md.
 """
 
 from __future__ import annotations
