@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from videocups.export.graph import scope_of
-from videocups.export.int8 import NETWORK
+from videocups.export.graph import NETWORK, scope_of
 
 # Sums over a whole map pass 65504, the greatest float16, long before the map's values do.
 _WIDE_OPS = ("InstanceNormalization",)

@@ -15,6 +15,7 @@ from videocups_core.engine.base import INPUT_NAME
 
 OPSET = 18
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes the modules a node belongs to
+NETWORK = ("network.", "masks.")  # scopes of the network's modules; all else computes boxes and chooses among them
 # What TensorRT's parser reads without a plugin and with a shape known beforehand, as far as a network like ours
 # may need it. The list says what may appear: an operator that is not on it fails the export by its name.
 _ALLOWED = """
@@ -86,7 +87,7 @@ def scope_of(node: onnx.NodeProto) -> str:
     for entry in node.metadata_props:
         if entry.key == SCOPES:
             scopes = [scope.strip(" '\"") for scope in entry.value.strip("[]").split(",")]
-            return max((scope for scope in scopes if scope.startswith("network.")), key=len, default="")
+            return max((scope for scope in scopes if scope.startswith(NETWORK)), key=len, default="")
     return ""
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from videocups.export.graph import scope_of
+from videocups.export.graph import NETWORK, scope_of
 from videocups_core.engine.base import INPUT_NAME
 
-NETWORK = "network."
 _PRODUCTS = ("Conv", "Gemm")
 # Between two products in the body and the pyramid everything may stay in eight bits; elsewhere these compute boxes.
-_BETWEEN = {"network.backbone": ("Add", "Relu", "MaxPool"), "network.fpn": ("Add", "Resize"), NETWORK: ("Relu",)}
+_BETWEEN = {"network.backbone": ("Add", "Relu", "MaxPool"), "network.fpn": ("Add", "Resize")}
+_EVERYWHERE = ("Relu",)
 FLOAT_PARTS = (
     "network.rpn.head.objectness",
     "network.rpn.head.deltas",
@@ -27,14 +27,14 @@ FLOAT_PARTS = (
     "network.cascade.stages.1.regress",
     "network.cascade.stages.2.classify",
     "network.cascade.stages.2.regress",
-    "network.mask_head.predict",
+    "masks.predict",
     "network.semantic_head.predict",
     "network.track_head.fc2",
 )
 """Last layers: their outputs are answers, and together they are less than a hundredth of the work."""
 PARTS = (
     "network.backbone.conv1", "network.backbone.bn1", "network.backbone", "network.fpn", "network.rpn",
-    "network.semantic_head", "network.cascade", "network.mask_head", "network.track_head",
+    "network.semantic_head", "network.cascade", "masks", "network.track_head",
 )  # fmt: skip
 """What may stay in float on measurement, tried one by one."""
 
@@ -54,7 +54,7 @@ def calibrate(model: onnx.ModelProto, images: Sequence[NDArray[np.uint8]]) -> An
 
     if not images:
         raise ValueError("int8 needs frames to measure ranges on; give clips with --calibrate")
-    kinds = sorted({kind for kinds in (_PRODUCTS, *_BETWEEN.values()) for kind in kinds})
+    kinds = sorted({kind for kinds in (_PRODUCTS, _EVERYWHERE, *_BETWEEN.values()) for kind in kinds})
     with tempfile.TemporaryDirectory(prefix="videocups-int8-") as folder:
         path = Path(folder) / "float.onnx"
         onnx.save(model, path)
@@ -96,7 +96,9 @@ def quantize(model: onnx.ModelProto, ranges: Any, keep_float: Sequence[str] = ()
 def _is_chosen(kind: str, scope: str) -> bool:
     if not scope.startswith(NETWORK):
         return False
-    return kind in _PRODUCTS or any(scope.startswith(part) and kind in kinds for part, kinds in _BETWEEN.items())
+    return kind in (*_PRODUCTS, *_EVERYWHERE) or any(
+        scope.startswith(part) and kind in kinds for part, kinds in _BETWEEN.items()
+    )
 
 
 def _is_below(scope: str, parts: Sequence[str]) -> bool:

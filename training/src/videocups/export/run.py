@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class ExportConfig:
     max_loss: float = setting(1.0, "points of STQ that a lower precision may cost", minimum=0)
     max_float_parts: int = setting(3, "parts that int8 may leave in float to stay below max_loss", minimum=0)
     semantic_stride: int = setting(1, "stride of the semantic map: 1, 2 or 4", choices=(1, 2, 4))
+    # what an image costs on the vehicle grows with these; 0 keeps what the network was trained with
+    detections: int = setting(0, "detections of an image; 0: as trained", minimum=0)
+    proposals: int = setting(0, "boxes that the cascade looks at; 0: as trained", minimum=0)
+    pre_nms: int = setting(0, "best anchors of each level before the suppression; 0: as trained", minimum=0)
     # thresholds of the merge that the bundle is written with; detections come with all scores
     merge: MergeConfig = field(default_factory=MergeConfig)
 
@@ -79,7 +83,7 @@ def export_network(
     """
     if config.precision == "int8" and calibration is None:
         raise ValueError("int8 measures the ranges of activations on frames; give clips with --calibrate")
-    network.eval()
+    network = _resized(network, config).eval()
     views = open_views(clips or calibration, truth, config.loss_frames)
     frames = None
     if calibration is not None:  # the truth is not read there, only the pictures, which a dataset has in its own places
@@ -206,6 +210,23 @@ class _Trial:
             self._answer = predict(engine.bundle, self.reference, self.views)
         self.say(f"asking the {self.config.precision} graph")
         return measure_loss(self.views, self.facts["classes"], self._answer, predict(engine.bundle, engine, self.views))
+
+
+def _resized(network: PanopticNetwork, config: ExportConfig) -> PanopticNetwork:
+    """Return the network with the counts that ``config`` names; its weights are the same."""
+    old = network.config
+    rpn = replace(
+        old.rpn,
+        pre_nms=config.pre_nms or old.rpn.pre_nms,
+        post_nms_test=config.proposals or old.rpn.post_nms_test,
+    )
+    inference = replace(old.inference, max_detections=config.detections or old.inference.max_detections)
+    changed = replace(old, rpn=rpn, inference=inference)
+    if changed == old:
+        return network
+    copy = PanopticNetwork(changed, network.classes)
+    copy.load_state_dict(network.state_dict())
+    return copy
 
 
 def with_metadata(model: onnx.ModelProto, facts: dict[str, Any], precision: str) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from videocups.model.boxes import clip, decode
 from videocups.model.cascade import STAGES
 from videocups.model.network import PanopticNetwork
 from videocups.model.rpn import DELTA_WEIGHTS
+from videocups.model.static_masks import StaticMaskHead
 from videocups.model.static_ops import FeatureTable, keep_best
 
 OUTPUT_NAMES = ("semantic", "masks", "boxes", "scores", "classes", "embeddings", "semantic_score")
@@ -22,8 +23,9 @@ _DROPPED = -1e9  # below every logit a network gives
 class StaticNetwork(nn.Module):
     """``network`` for one (1, height, width, 3) uint8 RGB image; gives the tensors of ``OUTPUT_NAMES`` in that order.
 
-    Weights are shared, not copied. ``semantic`` has stride ``semantic_stride``, ``semantic_score`` stride 4. Boxes are
-    computed in float32 whatever the precision of the weights: half a pixel is all that float16 tells at 1,280.
+    Weights are shared, but for the last two layers of the masks. ``semantic`` has stride ``semantic_stride``,
+    ``semantic_score`` stride 4. Boxes are computed in float32 whatever the precision of the weights: half a pixel is
+    all that float16 tells at 1,280.
     """
 
     anchors: list[Tensor]
@@ -40,6 +42,7 @@ class StaticNetwork(nn.Module):
         self.network = network
         self.height, self.width, self.semantic_stride = height, width, semantic_stride
         self.config = network.config
+        self.masks = StaticMaskHead(network.mask_head)
         device = next(network.parameters()).device
         self.level_sizes = []
         for index, anchors in enumerate(network.rpn.anchors(height, width, device)):
@@ -58,7 +61,7 @@ class StaticNetwork(nn.Module):
         count = min(inference.max_detections, len(scores))
         scores, order = scores.topk(count)
         boxes, classes = boxes.index_select(0, order), classes.index_select(0, order)
-        masks = self.network.mask_head(table.pool(boxes, config.mask.pool, samples, canonical)).float().sigmoid()
+        masks = self.masks(table.pool(boxes, config.mask.pool, samples, canonical)).float().sigmoid()
         embeddings = self.network.track_head(table.pool(boxes, config.track.pool, samples, canonical)).float()
         return (
             semantic,
