@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from videocups.train.checkpoint import newest_checkpoint, read_checkpoint
 from videocups.train.config_file import read_config, setting_lines
+from videocups.train.distributed import Ranks
 from videocups.train.loop import choose_device, run_training
 from videocups.train.settings import LoopConfig
 
@@ -140,3 +144,118 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no usable GPU"):
             choose_device("cuda:0")
+
+
+def test_the_first_bad_batch_of_a_row_is_kept_and_named(tmp_path):
+    task = Line(steps=40, bad_steps=range(12, 40))
+    with pytest.raises(ValueError, match=r"batch is in .*bad_step_0000012_0.safetensors"):
+        run_training(task, CONFIG, tmp_path)
+    kept = load_file(tmp_path / "bad_step_0000012_0.safetensors")
+    assert torch.equal(kept["x"], task.batch(np.random.default_rng([0, 12]))["x"])
+    assert len(list(tmp_path.glob("bad_step_*"))) == 1
+
+
+def test_the_average_follows_the_weights_and_is_what_a_model_is_used_with(tmp_path):
+    task = Line(steps=3)
+    weights = []
+    config = replace(CONFIG, ema=0.5)
+    done = run_training(task, config, tmp_path, on_step=lambda _: weights.append(task.model.weight.item()))
+    # decays of the first steps: 1/10, 2/11, 3/12, all below 0.5
+    average = 0.0
+    for step, weight in enumerate(weights):
+        decay = (1 + step) / (10 + step)
+        average = decay * average + (1 - decay) * weight
+    used, trained = nn.Linear(1, 1), nn.Linear(1, 1)
+    done.load_model(used)
+    done.load_trained(trained)
+    assert used.weight.item() == pytest.approx(average, rel=1e-5)
+    assert trained.weight.item() == weights[-1] != used.weight.item()
+
+
+def test_a_run_with_an_average_resumes(tmp_path):
+    config = replace(CONFIG, ema=0.9)
+    whole, rest = Line(), Line()
+    done = run_training(whole, config, tmp_path / "whole")
+    run_training(Line(), config, tmp_path / "parts", stop_at=10)
+    again = run_training(rest, config, tmp_path / "parts")
+    assert torch.equal(done.average()["weight"], again.average()["weight"])
+
+
+def test_accumulated_pieces_are_the_whole_batch(tmp_path):
+    class Quiet(Line):
+        def loss(self, batch, step):
+            loss = (self.model(batch["x"]) - 3 * batch["x"]).square().mean()
+            return loss, {"squared": loss}
+
+    whole, pieces = Quiet(steps=5), Quiet(steps=5)
+    run_training(whole, CONFIG, tmp_path / "whole")
+    run_training(pieces, replace(CONFIG, accumulate=4), tmp_path / "pieces")
+    assert pieces.model.weight.item() == pytest.approx(whole.model.weight.item(), rel=1e-5)
+    with pytest.raises(ValueError, match=r"8 samples cannot be cut into loop.accumulate = 3"):
+        run_training(Quiet(steps=5), replace(CONFIG, accumulate=3), tmp_path / "odd")
+
+
+def test_bf16_computes_in_bf16_and_keeps_fp32_weights(tmp_path):
+    class Look(Line):
+        def loss(self, batch, step):
+            self.kind_seen = self.model(batch["x"]).dtype
+            return super().loss(batch, step)
+
+    task = Look(steps=3)
+    run_training(task, replace(CONFIG, precision="bf16"), tmp_path)
+    assert task.kind_seen == torch.bfloat16
+    assert task.model.weight.dtype == torch.float32
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        run_training(Line(), replace(CONFIG, precision="fp16"), tmp_path / "fp16")
+
+
+def test_memory_that_does_not_suffice_gets_advice(tmp_path):
+    class Greedy(Line):
+        def loss(self, batch, step):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with pytest.raises(ValueError, match=r"did not suffice for step 0 .*2.00 GiB.*raise loop.accumulate \(now 1\)"):
+        run_training(Greedy(), CONFIG, tmp_path)
+
+
+def test_what_no_weight_hangs_on_may_change_in_between(tmp_path):
+    first, second = Line(), Line()
+    first.config = {"loop": {"workers": 0, "log_every": 5, "seed": 1}}
+    second.config = {"loop": {"workers": 4, "log_every": 9, "seed": 1}}
+    run_training(first, CONFIG, tmp_path, stop_at=3)
+    run_training(second, CONFIG, tmp_path, stop_at=6)
+    second.config["loop"]["seed"] = 2
+    with pytest.raises(ValueError, match=r"loop\.seed"):
+        run_training(second, CONFIG, tmp_path)
+
+
+def test_deterministic_runs_switch_it_on_and_off_again(tmp_path):
+    class Ask(Line):
+        def prepare(self, step):
+            self.asked = torch.are_deterministic_algorithms_enabled()
+            return 1.0
+
+    task = Ask(steps=1)
+    run_training(task, replace(CONFIG, deterministic=True), tmp_path)
+    assert task.asked
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_scalars_reach_tensorboard(tmp_path):
+    run_training(Line(steps=6), replace(CONFIG, tensorboard=True), tmp_path)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert b"gradient_norm" in file.read_bytes()
+
+
+def test_a_checkpoint_says_which_program_and_what_it_measured(tmp_path):
+    done = run_training(Line(steps=6), CONFIG, tmp_path)
+    assert done.metrics["step"] == 5
+    assert done.metrics["squared"] >= 0
+    assert done.versions["videocups"]
+    assert done.versions["git"]
+
+
+def test_such_a_task_refuses_to_run_twice_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("videocups.train.loop.ranks", lambda: Ranks(1, 2))
+    with pytest.raises(ValueError, match="runs in one process; start it without torchrun"):
+        run_training(Line(), CONFIG, tmp_path)
