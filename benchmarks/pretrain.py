@@ -1,9 +1,9 @@
 """What minutes of self-training are worth: pseudo-classes of random, self-trained and classical features.
 
-    python benchmarks/pretrain.py STREETS [--world CLIPS --held-world CLIPS] [--config FILE] [--out FOLDER] [--every N]
+    python benchmarks/pretrain.py [--streets CLIPS] [--world CLIPS --held-world CLIPS] [--out FOLDER] [--set KEY=VALUE]
 
-STREETS holds labelled street clips, CLIPS rendered ones with truth. A backbone is trained on the frames of all street
-clips but the held one, and another one on the first world's; no label is seen. Both tables have the measure of
+Streets are labelled street clips, worlds rendered ones with truth. A backbone is trained on the frames of all street
+clips but the held one, and another one on those of --world; no label is seen. Both tables have the measure of
 semantics.py: 27 clusters found on the clips that were trained on, matched to nine merged classes; mean IoU / pixel
 accuracy, mean of three clusterings. "all clips" are streets a to d, or the held worlds; "held clip" is the held street,
 or the last held world. Checkpoints are kept in FOLDER and used again. The last lines say by how much random features
@@ -39,7 +39,7 @@ from videocups.semantics.features_classical import ClassicalFeatures
 from videocups.semantics.inference import SemanticModel, predict
 from videocups.semantics.kmeans import KMeansConfig, find_clusters, sample_vectors
 from videocups.train.config_file import read_config
-from videocups.train.loop import initialize, run_training
+from videocups.train.loop import choose_device, initialize, run_training
 from videocups_core.clip import Clip, ClipInfo, find_clips, write_clip_info
 
 CONFIG = Path(__file__).resolve().parent.parent / "training/configs/pretrain_tiny.yaml"
@@ -69,7 +69,7 @@ class Features:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("streets", type=Path, help="folder of labelled street clips")
+    parser.add_argument("--streets", type=Path, help="folder of labelled street clips")
     parser.add_argument("--world", type=Path, help="folder of rendered clips to train on")
     parser.add_argument("--held-world", type=Path, help="folder of rendered clips of other seeds")
     parser.add_argument("--held", default="clip_d", help="street that nothing is learned from (default clip_d)")
@@ -77,28 +77,32 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of it")
     parser.add_argument("--out", type=Path, help="keep checkpoints there, and use those that are there")
     parser.add_argument("--every", type=int, default=12, help="frames from one judged frame to the next (default 12)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: %(default)s")
     options = parser.parse_args()
+    if not (options.streets or (options.world and options.held_world)):
+        parser.error("nothing to judge on: give --streets, or --world and --held-world")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     config = read_config(PretrainConfig, options.config, options.set)
     print(f"{datetime.date.today().isoformat()}, {machine()}, {options.config.name} {' '.join(options.set)}".rstrip())
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch) / "runs"
-        sets = [street_data(options, Path(scratch) / "streets")]
+        if options.streets:
+            judge(
+                street_data(options, Path(scratch) / "streets"), config, out / "streets", choose_device(options.device)
+            )
         if options.world and options.held_world:
-            sets.append(world_data(options))
-        for data in sets:
-            judge(data, config, out / data.name)
+            judge(world_data(options), config, out / "world", choose_device(options.device))
 
 
-def judge(data: Data, config: PretrainConfig, run: Path) -> None:
+def judge(data: Data, config: PretrainConfig, run: Path, device: str) -> None:
     """Train where there is no checkpoint yet, and print the table."""
-    seconds = train(data, config, run)
+    seconds = train(data, config, run, device)
     print(f"\n{data.name}: {config.loop.steps} steps on {len(data.clips)} clips, {seconds / 60:.1f} CPU-minutes")
     print(f"judged on {len(data.judge_on)} frames; IoU of {'; '.join(MERGED)}")
     print(f"{'features':<34} {'all clips':>12} {'held clip':>12}")
     means = {}
-    for features in map(remembered, rows(config, run)):
+    for features in map(remembered, rows(config, run, device)):
         results = [score(features, data, seed) for seed in SEEDS]
         everything, held = (np.mean([result[k] for result in results], axis=0) for k in (0, 1))
         numbers = " ".join(f"{value:3.0f}" for value in everything[2:])
@@ -111,10 +115,10 @@ def judge(data: Data, config: PretrainConfig, run: Path) -> None:
     print(f"self-trained is {gain:+.1f} mIoU against the better random network, {lead:+.1f} against classical features")
 
 
-def rows(config: PretrainConfig, run: Path) -> list[Features]:
+def rows(config: PretrainConfig, run: Path, device: str) -> list[Features]:
     """Return the features to compare."""
-    learned, classical = load_self_trained(run), ClassicalFeatures()
-    fresh = SelfTrainedFeatures(initialize(config.loop.seed, lambda: Encoder(config.encoder)), "untrained")
+    learned, classical = load_self_trained(run, device), ClassicalFeatures()
+    fresh = SelfTrainedFeatures(initialize(config.loop.seed, lambda: Encoder(config.encoder)), "untrained", device)
     return [
         Features("random network", semantics.random_network(), None),
         of("untrained network of the same shape", fresh),
@@ -138,7 +142,7 @@ def both(name: str, first: FeatureExtractor, second: FeatureExtractor) -> Featur
     return Features(name, extract, np.concatenate([first.weights, second.weights]))
 
 
-def train(data: Data, config: PretrainConfig, run: Path) -> float:
+def train(data: Data, config: PretrainConfig, run: Path, device: str) -> float:
     """Train into ``run`` and return the CPU time in s; a finished run is left as it is."""
     note = run / "cpu_seconds.json"
     if note.is_file():
@@ -146,7 +150,7 @@ def train(data: Data, config: PretrainConfig, run: Path) -> float:
     start = time.process_time()
     task = PretrainTask(data.clips, config)
     with Progress(f"pretrain {data.name}", total=task.steps, unit="steps") as progress:
-        run_training(task, config.loop, run, on_step=progress.update)
+        run_training(task, config.loop, run, device=device, on_step=progress.update)
     note.write_text(json.dumps(time.process_time() - start))
     return time.process_time() - start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import chain
 
 import torch
@@ -36,7 +37,10 @@ class Learner(nn.Module):
         self.encoder = Encoder(config.encoder)
         image, pixel = config.image, config.pixel
         self.pixel_head = PixelHead(config.encoder.dim, pixel.classes)
-        self.image_head = DINOProjectionHead(self.encoder.width, image.hidden, image.bottleneck, image.prototypes)
+        with warnings.catch_warnings():
+            # lightly spells weight norm the old way; nobody here can do anything about it
+            warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)
+            self.image_head = DINOProjectionHead(self.encoder.width, image.hidden, image.bottleneck, image.prototypes)
 
 
 class SelfDistillation(nn.Module):
