@@ -62,9 +62,10 @@ def test_clip():
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_share_inside_counts_pixels(seed):
-    mask = torch.rand(40, 50, generator=torch.Generator().manual_seed(seed)) > 0.6
+    masks = torch.rand(40, 50, 2, generator=torch.Generator().manual_seed(seed)) > 0.6
     boxes = random_boxes(12, seed) - 15
-    found = share_inside(integral(mask), boxes)
-    for share, (x0, y0, x1, y1) in zip(found.tolist(), boxes.tolist(), strict=True):
-        inside = mask[max(0, math.floor(y0)) : max(0, math.ceil(y1)), max(0, math.floor(x0)) : max(0, math.ceil(x1))]
-        assert share == pytest.approx(inside.float().mean().item() if inside.numel() else 0, abs=1e-6)
+    found = share_inside(integral(masks), boxes)
+    for shares, (x0, y0, x1, y1) in zip(found.tolist(), boxes.tolist(), strict=True):
+        inside = masks[max(0, math.floor(y0)) : max(0, math.ceil(y1)), max(0, math.floor(x0)) : max(0, math.ceil(x1))]
+        expected = inside.float().mean(dim=(0, 1)).tolist() if inside.numel() else [0, 0]
+        assert shares == pytest.approx(expected, abs=1e-6)

@@ -184,6 +184,14 @@ def test_objectness_of_an_unlabelled_object(parked_is):
     assert vanilla.tolist() == pytest.approx([(p[0] - 1) / 4, p[0] / 4, p[1] / 4, 0.125], abs=1e-6)
 
 
+@pytest.mark.parametrize("config", [DROP, DropLossConfig(enabled=False)], ids=["droploss", "vanilla"])
+def test_ignored_anchors_are_no_background(config):
+    labels = image_labels(labelled=(0,), parked_is="ignored")[:1]
+    found, _ = objectness(labels, [3.0, -3.0, -3.0, -3.0], config)
+    assert found[1].item() == 0
+    assert found[[0, 2, 3]].abs().min() > 0
+
+
 def test_the_gate_looks_at_the_regressed_box():
     labels = image_labels()[:1]
     car = int(torch.nonzero(labels[0].rows == 0))

@@ -7,7 +7,7 @@ from tests.training.model.test_boxes import random_boxes
 
 from videocups.model.boxes import iou
 from videocups.model.classes import IGNORE
-from videocups.model.labels import read_batch
+from videocups.model.labels import EXPLAINED, IGNORED, OBJECTS, read_batch
 from videocups.model.masks import mask_targets
 from videocups.model.matching import NEITHER, NO_OBJECT, match_anchors, match_boxes, sample
 
@@ -28,7 +28,7 @@ def test_labels_of_an_image(labels):
         y, x = torch.nonzero(batch["instances"][0, 0] == row + 1, as_tuple=True)
         assert [x.min(), y.min(), x.max() + 1, y.max() + 1] == box
     explained = (batch["semantic"][0, 0] > 0) | (batch["instances"][0, 0] > 0)
-    assert labels.explained[-1, -1] == explained.sum()
+    assert labels.regions[-1, -1, EXPLAINED] == explained.sum()
 
 
 def test_explained_is_stuff_and_labelled_objects_outside_of_ignored():
@@ -37,9 +37,9 @@ def test_explained_is_stuff_and_labelled_objects_outside_of_ignored():
     batch["ignore"][0, 0, -7:] = True
     ball = int((render()["instances"][0, 0] == 4).sum())
     found = read_batch(batch)[0]
-    assert found.explained[-1, -1] == 256 * 128 - 10 * 256 - 7 * 256 - ball
-    assert found.ignored[-1, -1] == 7 * 256
-    assert found.objects[-1, -1] == (batch["instances"][0, 0] > 0).sum()
+    assert found.regions[-1, -1, EXPLAINED] == 256 * 128 - 10 * 256 - 7 * 256 - ball
+    assert found.regions[-1, -1, IGNORED] == 7 * 256
+    assert found.regions[-1, -1, OBJECTS] == (batch["instances"][0, 0] > 0).sum()
 
 
 def test_matching_boxes_against_a_loop(labels):
@@ -91,7 +91,7 @@ def test_without_labels_all_is_background_or_ignored():
     assert labels.boxes.shape == (0, 4)
     boxes = torch.tensor([[0.0, 0, 30, 40], [0, 60, 30, 100], [0, 0, 20, 128]])
     assert match_boxes(boxes, labels, 0.5, THINGS).classes.tolist() == [NEITHER, THINGS, THINGS]
-    assert match_anchors(boxes, labels, 0.3, 0.7).classes.tolist() == [NEITHER, 1, 1]
+    assert match_anchors(boxes, labels, 0.3, 0.7).classes.tolist() == [1, 1, 1]
 
 
 def test_sampling_takes_its_share_and_fills_up():

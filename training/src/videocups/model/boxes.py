@@ -58,23 +58,24 @@ def clip(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
-def integral(mask: Tensor) -> Tensor:
-    """Return the sums (H + 1, W + 1) int32 of ``mask`` (H, W) bool over everything above and left."""
-    height, width = mask.shape
-    sums = torch.zeros(height + 1, width + 1, device=mask.device, dtype=torch.int32)
-    sums[1:, 1:] = mask.int().cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+def integral(masks: Tensor) -> Tensor:
+    """Return the sums (H + 1, W + 1, M) int32 of ``masks`` (H, W, M) bool over everything above and left."""
+    height, width, count = masks.shape
+    sums = torch.zeros(height + 1, width + 1, count, device=masks.device, dtype=torch.int32)
+    sums[1:, 1:] = masks.int().cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
     return sums
 
 
 def share_inside(sums: Tensor, boxes: Tensor) -> Tensor:
-    """Return what share of the pixels of each box (N, 4) is set in the mask whose ``integral`` is given: (N,) in 0…1.
+    """Return what share of each box (N, 4) is set in the masks whose ``integral`` is given: (N, M) in 0…1.
 
     Boxes are rounded outwards to whole pixels; what lies outside of the image does not count. A box without a pixel
     inside has 0.
     """
-    height, width = sums.shape[0] - 1, sums.shape[1] - 1
-    x0, y0 = boxes[:, 0].floor().clamp(0, width).long(), boxes[:, 1].floor().clamp(0, height).long()
-    x1, y1 = boxes[:, 2].ceil().clamp(0, width).long(), boxes[:, 3].ceil().clamp(0, height).long()
-    found = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-    pixels = (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
-    return torch.where(pixels > 0, found / pixels.clamp(min=1), torch.zeros_like(boxes[:, 0]))
+    height, width, flat = sums.shape[0] - 1, sums.shape[1] - 1, sums.flatten(0, 1)
+    low, high = boxes[:, :2].floor().long(), boxes[:, 2:].ceil().long()
+    x0, y0 = low[:, 0].clamp(0, width), low[:, 1].clamp(0, height) * (width + 1)
+    x1, y1 = high[:, 0].clamp(0, width), high[:, 1].clamp(0, height) * (width + 1)
+    found = flat[y1 + x1] - flat[y0 + x1] - flat[y1 + x0] + flat[y0 + x0]
+    pixels = (x1 - x0).clamp(min=0) * ((y1 - y0).clamp(min=0) // (width + 1))
+    return torch.where(pixels > 0, 1 / pixels.clamp(min=1), 0.0)[:, None] * found

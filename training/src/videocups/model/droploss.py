@@ -12,7 +12,7 @@ from torch import Tensor
 
 from videocups.model.boxes import iou, share_inside
 from videocups.model.config import DropLossConfig
-from videocups.model.labels import ImageLabels
+from videocups.model.labels import EXPLAINED, OBJECTS, ImageLabels
 
 PART = 0.5
 
@@ -33,9 +33,9 @@ def supervised(
     labelled = torch.zeros_like(background)
     if len(labels.boxes) > 0:
         labelled = iou(boxes, labels.boxes).amax(dim=1) > config.iou
-    part = background & (share_inside(labels.objects, boxes) > PART)
-    explained = share_inside(labels.explained, boxes) >= config.explained
-    candidates = background & ~labelled & ~part & explained
+    shares = share_inside(labels.regions, boxes)
+    part = background & (shares[:, OBJECTS] > PART)
+    candidates = background & ~labelled & ~part & (shares[:, EXPLAINED] >= config.explained)
     return labelled | part | (candidates & ~_sure(scores, candidates, config))
 
 

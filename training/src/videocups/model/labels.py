@@ -12,23 +12,22 @@ from videocups.model.boxes import integral
 from videocups.model.classes import IGNORE, THING
 
 FRAMES = 2
+IGNORED, EXPLAINED, OBJECTS = range(3)  # masks of ``ImageLabels.regions``
 
 
 @dataclass(frozen=True)
 class ImageLabels:
     """The labels of one image; objects sorted by their boxes, so that their order in the batch means nothing.
 
-    The sums are ``boxes.integral`` tables: of pixels to ignore, of those that labels explain (stuff, or a labelled
-    object) and of those of labelled objects.
+    ``regions`` is the ``boxes.integral`` of three masks: IGNORED pixels, EXPLAINED ones (stuff, or a labelled object),
+    and labelled OBJECTS.
     """
 
     boxes: Tensor  # (n, 4) float32
     classes: Tensor  # (n,) int64 thing index
     rows: Tensor  # (n,) int64 row in the batch: the same track has the same row in both frames
     instances: Tensor  # (H, W) int64: 0 none, n + 1 = row n
-    ignored: Tensor  # (H + 1, W + 1) int32
-    explained: Tensor
-    objects: Tensor
+    regions: Tensor  # (H + 1, W + 1, 3) int32
 
 
 def read_batch(batch: Mapping[str, Tensor]) -> list[ImageLabels]:
@@ -71,7 +70,5 @@ def _image_labels(batch: Mapping[str, Tensor], pair: int, frame: int) -> ImageLa
         classes=classes[rows],
         rows=rows,
         instances=instances,
-        ignored=integral(ignore),
-        explained=integral(explained),
-        objects=integral(objects),
+        regions=integral(torch.stack([ignore, explained, objects], dim=-1)),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from videocups.model.boxes import iou, share_inside
-from videocups.model.labels import ImageLabels
+from videocups.model.labels import IGNORED, ImageLabels
 
 NEITHER = -1  # a box that is neither object nor background
 NO_OBJECT = -1  # index of the label of a box that is on none
@@ -39,7 +39,7 @@ def match_boxes(boxes: Tensor, labels: ImageLabels, threshold: float, things: in
 def match_anchors(anchors: Tensor, labels: ImageLabels, low: float, high: float) -> Matched:
     """Say of each anchor whether it is on an object (class 0), background (1) or neither, and on which label.
 
-    The anchors that overlap a label most are on an object however little that is.
+    The anchors that overlap a label most are on an object however little that is. Ignored regions are not looked at.
     """
     index = torch.full((len(anchors),), NO_OBJECT, device=anchors.device)
     if len(labels.boxes) == 0:
@@ -51,27 +51,25 @@ def match_anchors(anchors: Tensor, labels: ImageLabels, low: float, high: float)
         positive = (best >= high) | ((overlap == top) & (top > 0)).any(dim=1)
         background = (best < low) & ~positive
         index = torch.where(positive, nearest, index)
-    background &= ~mostly_ignored(anchors, labels)
     classes = torch.where(background, 1, NEITHER)
     return Matched(torch.where(positive, 0, classes), index)
 
 
 def mostly_ignored(boxes: Tensor, labels: ImageLabels) -> Tensor:
     """Return which boxes (M, 4) lie mostly where labels say nothing."""
-    return share_inside(labels.ignored, boxes) > IGNORED_SHARE
+    return share_inside(labels.regions, boxes)[:, IGNORED] > IGNORED_SHARE
 
 
 def sample(
     objects: Tensor, background: Tensor, count: int, share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw up to ``count`` · ``share`` of ``objects`` (M,) bool and fill up with ``background``: two index lists."""
-    chance = torch.rand(len(objects), generator=generator, device=objects.device)
-    first = _draw(objects, chance, int(count * share))
-    return first, _draw(background, chance, count - len(first))
+    first = draw(objects, int(count * share), generator)
+    return first, draw(background, count - len(first), generator)
 
 
-def _draw(marked: Tensor, chance: Tensor, count: int) -> Tensor:
+def draw(marked: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return the indices of at most ``count`` of the ``marked`` (M,) bool, drawn at random, in random order."""
     candidates = torch.nonzero(marked).squeeze(1)
-    if len(candidates) <= count:
-        return candidates
-    return candidates[chance[candidates].topk(count).indices].sort().values
+    chance = torch.rand(len(candidates), generator=generator, device=marked.device)
+    return candidates[chance.topk(min(count, len(candidates))).indices]

@@ -20,8 +20,10 @@ from videocups.model.losses import (
     objectness_loss,
     row_weights,
 )
-from videocups.model.matching import NEITHER, Matched, match_anchors, match_boxes, sample
+from videocups.model.matching import NEITHER, Matched, draw, match_anchors, match_boxes, mostly_ignored, sample
 from videocups.model.rpn import DELTA_WEIGHTS
+
+SPARE = 8  # so many times the anchors that are needed are looked at, and not all
 
 
 @dataclass(frozen=True)
@@ -57,25 +59,33 @@ def rpn_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of objectness and regression; logits (I, A), deltas (I, A, 4), anchors (A, 4)."""
     objectness, regression = nothing(logits), nothing(deltas)
-    share = 1 / len(labels)
     for index, found in enumerate(labels):
         matched = match_anchors(anchors, found, config.low_iou, config.high_iou)
-        background = matched.classes == 1
-        regressed = decode(deltas[index].detach().float(), anchors, DELTA_WEIGHTS)
-        kept = supervised(regressed, logits[index].detach().float().sigmoid(), background, found, droploss)
-        positive, negative = sample(
-            matched.classes == 0, background & kept, config.batch, config.positive_share, generators[index]
+        positive = draw(matched.classes == 0, int(config.batch * config.positive_share), generators[index])
+        candidates = draw(matched.classes == 1, SPARE * config.batch, generators[index])
+        taught = _taught_anchors(
+            logits[index, candidates], deltas[index, candidates], anchors[candidates], found, droploss
         )
-        rows = torch.cat([positive, negative])
+        rows = torch.cat([positive, candidates[taught][: config.batch - len(positive)]])
         if len(rows) == 0:
             continue
-        weights = torch.full((len(rows),), share / len(rows), device=rows.device)
+        weights = torch.full((len(rows),), 1 / (len(rows) * len(labels)), device=rows.device)
         objects = torch.arange(len(rows), device=rows.device) < len(positive)
         objectness = objectness + objectness_loss(logits[index, rows], objects, weights)
         if len(positive) > 0:
             goals = encode(found.boxes[matched.labels[positive]], anchors[positive], DELTA_WEIGHTS)
             regression = regression + box_loss(deltas[index, positive], goals, weights[: len(positive)])
     return objectness, regression
+
+
+@torch.no_grad()
+def _taught_anchors(
+    logits: Tensor, deltas: Tensor, anchors: Tensor, labels: ImageLabels, droploss: DropLossConfig
+) -> Tensor:
+    """Return which anchors (M,) of the background are taught as such."""
+    kept = ~mostly_ignored(anchors, labels)
+    regressed = decode(deltas.float(), anchors, DELTA_WEIGHTS)
+    return kept & supervised(regressed, logits.float().sigmoid(), kept, labels, droploss)
 
 
 @torch.no_grad()

@@ -32,12 +32,12 @@ def pool_boxes(
     )
     places = torch.cat([images[:, None].to(rows.dtype), rows], dim=1)
     levels = level_of(rows, canonical_px)
-    first = features[POOLED[0]]
-    pooled = first.new_zeros(len(rows), first.shape[1], size, size)
-    for index, name in enumerate(POOLED):
-        chosen = torch.nonzero(levels == index).squeeze(1)
-        if len(chosen) == 0:  # the backward pass would fill a whole level with zeros
-            continue
-        found = roi_align(features[name], places[chosen], size, 1 / STRIDES[name], samples, aligned=True)
-        pooled = pooled.index_copy(0, chosen, found.to(pooled.dtype))
-    return pooled
+    chosen = [torch.nonzero(levels == index).squeeze(1) for index in range(len(POOLED))]
+    pooled = [
+        roi_align(features[name], places[index], size, 1 / STRIDES[name], samples, aligned=True)
+        for name, index in zip(POOLED, chosen, strict=True)
+        if len(index) > 0  # else the backward pass would fill a whole level with zeros
+    ]
+    if not pooled:
+        return features[POOLED[0]].new_zeros(0, features[POOLED[0]].shape[1], size, size)
+    return torch.cat(pooled)[torch.cat(chosen).argsort()]
