@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tests.training.pipeline.artefacts import artefacts
@@ -34,11 +36,18 @@ semantics:
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip whose frame 10 cannot be decoded."""
+    """A standing camera's clip, with a box that drives by; frame 10 cannot be decoded."""
     folder = tmp_path_factory.mktemp("street")
     (folder / "label.yaml").write_text(SETTINGS)
     world = World(WorldConfig(seed=8, num_frames=FRAMES, height=64, width=128, scenario="stand"))
     clip = write_clip(world, folder / "clips" / "a")
+    box = np.random.default_rng(0).integers(0, 255, (18, 30, 3), np.uint8)
+    box = cv2.GaussianBlur(box, (0, 0), 1.0) // 2 + np.array([0, 0, 120], np.uint8)
+    for number in range(FRAMES):
+        path = str(clip / "frames" / f"{number:06d}.jpg")
+        image = cv2.imread(path)
+        image[34:52, 10 + 3 * number : 40 + 3 * number] = box
+        cv2.imwrite(path, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     (clip / "frames" / "000010.jpg").write_bytes(b"damaged on the way")
     return folder
 
@@ -96,6 +105,24 @@ def test_every_track_is_a_thing_or_ignored(labelled: Path) -> None:
             assert (track in things) != bool(ignored[tracks == track].all())
             seen += 1
     assert seen > 0
+
+
+def test_a_stage_that_is_named_leaves_overlays(
+    street: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(street / "bearing.yaml"), "--executor", "inline", "--out", str(labelled)]
+    wanted = ["--stage", "tracks", "--stage", "panoptic"]
+    assert main(["label", str(street / "clips"), *arguments, *wanted]) == 0
+    assert "overlays: overlays/tracks, overlays/panoptic in every clip" in capsys.readouterr().out
+    pictures = sorted((labelled / "a" / "overlays" / "panoptic").iterdir())
+    assert len(pictures) == FRAMES - 1  # what cannot be read cannot be drawn on
+    assert cv2.imread(str(pictures[0])).shape == (64, 128, 3)
+    drawn = {path.stem for path in (labelled / "a" / "overlays" / "tracks").iterdir()}
+    assert drawn == {path.stem for path in (labelled / "a" / "tracks").iterdir()}
+    times = [path.stat().st_mtime_ns for path in pictures]
+    assert main(["label", str(street / "clips"), *arguments, *wanted]) == 0
+    assert [path.stat().st_mtime_ns for path in pictures] == times
+    shutil.rmtree(labelled / "a" / "overlays")
 
 
 def test_classes_may_come_from_pixels_as_in_the_paper(street: Path, labelled: Path) -> None:
@@ -164,6 +191,7 @@ def test_clean_keeps_frames_and_final_labels(
     changed.write_text(Path(config).read_text() + "tracking: {min_iou: 0.6}\n")
     assert main(["label", str(labelled), "--config", str(changed), "--executor", "inline", "--stage", "tracks"]) == 0
     assert main(["label", str(labelled), "--config", config, "--executor", "inline"]) == 0
+    shutil.rmtree(labelled / "a" / "overlays")  # of the stage that was named
     assert {name: value for name, value in artefacts(labelled).items() if name in before} == {
         name: before[name] for name in artefacts(labelled)
     }
@@ -187,8 +215,13 @@ def test_settings_are_checked_and_presets_overridden() -> None:
         label_config({"cues": {"flow": {"upscale": 0}}}, "label.yaml")
 
 
-def test_the_file_in_the_repository_is_valid() -> None:
-    assert read_label_config(ROOT / "training" / "configs" / "label.yaml") == LabelConfig()
+def test_the_files_in_the_repository_are_valid() -> None:
+    configs = {path.stem: read_label_config(path) for path in (ROOT / "training" / "configs").glob("label*.yaml")}
+    assert configs.pop("label") == LabelConfig()
+    assert {name: config.semantics.features.kind for name, config in configs.items()} == {
+        "label_dino": "dino-vitb8",
+        "label_self_trained": "self-trained",
+    }
 
 
 def test_commands_of_the_page_parse() -> None:

@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from videocups.evaluate.datasets.clip_truth import open_panoptic_clip
 from videocups.pipeline.formats import decode
 from videocups_core.clip import Clip, frame_name
-from videocups_core.palette import track_colors
+from videocups_core.overlay import draw_overlay
+from videocups_core.palette import class_colors, track_colors
+from videocups_core.types import ClassInfo, PanopticFrame
 from videocups_core.visualize import colorize_depth, colorize_flow, colorize_probability
 
 Picture = NDArray[np.uint8]
@@ -21,12 +24,13 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Layer:
-    """A kind of artefact: its name on the page, its folder and file ending, and how it is drawn on the image."""
+    """A kind of artefact: its name on the page, its folder and file ending, how it is drawn on the image, and read."""
 
     title: str
     kind: str
     suffix: str
     draw: Callable[[Any, Picture], Picture]
+    read: Callable[[Path], Any] = decode
 
 
 def draw_flow(artefact: Mapping[str, NDArray[Any]], image: Picture) -> Picture:
@@ -63,12 +67,31 @@ def draw_ids(ids: NDArray[np.int32], image: Picture) -> Picture:
     return picture
 
 
+def draw_classes(classes: NDArray[np.uint8], image: Picture) -> Picture:
+    """Draw pseudo-classes over the image; a class keeps its colour."""
+    colors = class_colors(256)[classes]
+    return (0.35 * image + 0.65 * colors).astype(np.uint8)
+
+
+def read_panoptic(path: Path) -> tuple[PanopticFrame, tuple[ClassInfo, ...]]:
+    """Return a frame of a panoptic clip and the clip's classes."""
+    labels = open_panoptic_clip(path.parents[1])
+    return labels.frame(int(path.stem)), labels.classes
+
+
+def draw_panoptic(labels: tuple[PanopticFrame, tuple[ClassInfo, ...]], image: Picture) -> Picture:
+    """Draw things and stuff over the image."""
+    return draw_overlay(image, *labels)
+
+
 LAYERS = (
     Layer("flow to the next frame", "flow", ".npz", draw_flow),
     Layer("depth", "depth", ".npz", draw_depth),
     Layer("motion", "motion", ".npz", draw_motion),
     Layer("instances of this frame", "instances", ".png", draw_ids),
     Layer("tracks", "tracks", ".png", draw_ids),
+    Layer("pseudo-classes", "semantics_smooth", ".png", draw_classes),
+    Layer("panoptic labels", "panoptic", ".png", draw_panoptic, read_panoptic),
 )
 
 
@@ -85,4 +108,4 @@ def present_layers(clip: Clip) -> list[Layer]:
 def draw(clip: Clip, layer: Layer, index: int, image: Picture) -> Picture | None:
     """Return the picture of a layer for a frame, None where the frame has none: failed, or at a cut."""
     path = layer_file(clip, layer, index)
-    return layer.draw(decode(path), image) if path.is_file() else None
+    return layer.draw(layer.read(path), image) if path.is_file() else None

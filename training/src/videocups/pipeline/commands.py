@@ -66,7 +66,8 @@ def label_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     _add_clips(parser)
-    add("--stage", action="append", metavar="NAME", help="only this stage and what it needs; repeatable")
+    add("--stage", action="append", metavar="NAME", help="only this stage and what it needs, with overlays; repeatable")
+    add("--overlays", action="store_true", help="write pictures of the labels to CLIP/overlays")
     add("--executor", choices=EXECUTORS, help="where stages run (default: processes)")
     add("--workers", type=int, metavar="N", help="workers (default: one for each core)")
     add("--out", type=Path, metavar="DIR", help="write there, with links to the frames: for read-only recordings")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from videocups.pipeline.progress_table import ProgressTable
 from videocups.pipeline.run import Summary, run_stages
 from videocups.pipeline.stage import Stages
 from videocups.pipeline.workspace import Workspace, link_clips
-from videocups_core.clip import read_clip_info, write_atomically
+from videocups_core.clip import Clip, read_clip_info, write_atomically
 from videocups_core.config import to_mapping
 
 CONFIG_FILE = "label.json"
@@ -36,7 +37,22 @@ def label_clips(options: argparse.Namespace, config: LabelConfig) -> list[str]:
     workers = 1 if run.executor == "inline" else options.workers or run.workers or cores()
     with ProgressTable() as table:
         summary = run_stages(stages, workspace, run, table, workers=workers, retry_failed=options.retry_failed)
-    return summary_lines(summary, workspace, stages)
+    lines = summary_lines(summary, workspace, stages)
+    if options.stage or options.overlays:
+        lines += overlay_lines(workspace, stages, options.stage or ("smooth", "panoptic"))
+    return lines
+
+
+def overlay_lines(workspace: Workspace, stages: Stages, names: Sequence[str]) -> list[str]:
+    """Write pictures of what the stages ``names`` made, where it can be drawn, and return what to tell about it."""
+    from videocups.label.inspect_layers import LAYERS
+    from videocups.label.overlays import FOLDER, write_overlays
+
+    made = {output.kind for name in names for output in stages.by_name[name].outputs}
+    kinds = [layer.kind for layer in LAYERS if layer.kind in made]
+    for folder in workspace.clips if kinds else ():
+        write_overlays(Clip(folder), kinds)
+    return [f"overlays: {', '.join(f'{FOLDER}/{kind}' for kind in kinds)} in every clip"] if kinds else []
 
 
 def summary_lines(summary: Summary, workspace: Workspace, stages: Stages) -> list[str]:
