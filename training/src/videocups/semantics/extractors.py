@@ -45,8 +45,11 @@ def build_extractor(
 
 def device_of(name: str) -> str:
     """Return where features are computed: on a GPU where there is one and a network is asked for."""
-    if name == "classical":
-        return "cpu"
+    return "cpu" if name == "classical" else torch_device()
+
+
+def torch_device() -> str:
+    """Return "cuda" where torch sees a GPU."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
