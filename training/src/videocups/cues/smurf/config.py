@@ -55,6 +55,10 @@ class FlowScheduleConfig:
     fewest_steps: int = setting(20_000, "but at least this many steps", minimum=1)
     # and at most
     most_steps: int = setting(75_000, "and at most", minimum=1)
+    # up to here pairs are made of single frames, with a flow that is known, to show what correlations are for; not SMURF
+    made_until: float = setting(0.0, "share of the steps on pairs made of single frames", minimum=0, maximum=1)
+    # their largest motion
+    made_px: float = setting(24.0, "largest motion of made pairs in px", minimum=0.1)
     # occlusion is found by what lands on a pixel ("wang") before, and by the way back ("brox") from here on; 1 = never
     brox_from: float = setting(1 / 3, "share of the steps after which flow must come back; 1 = never", minimum=0)
     # the student is taught from here on
