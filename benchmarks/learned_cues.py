@@ -3,6 +3,7 @@
     python benchmarks/learned_cues.py --out runs/learned              # small nets, minutes on a CPU
     python benchmarks/learned_cues.py --out runs/learned --gpu        # the published sizes, under ten minutes on a GPU
 
+With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit, and schedules shrink as a whole.
 Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where the
 folder stands. Flow: end-point error in px of pixels seen in both frames. Depth: every frame scaled to the true median,
 up to 80 m. Motion: area under the ROC curve of pixels on moving tracks, pooled over all frames.
@@ -13,8 +14,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +41,24 @@ from videocups.cues.smurf.estimator import SmurfFlow
 from videocups.cues.smurf.training import train_flow
 from videocups.progress import Progress
 from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
-from videocups.train.checkpoint import read_checkpoint
+from videocups.train.checkpoint import newest_checkpoint, read_checkpoint
 from videocups.train.config_file import read_config
 from videocups_core.clip import Clip
+from videocups_core.config import from_mapping
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 MAX_DEPTH_M = 80.0
-# what fits into ten minutes of a large GPU: the published sizes and losses, fewer steps, hence a higher rate
+MEASURING_S = 80.0  # kept free for the classical cues on the CPU and for measuring
+LEAST_STEPS, LEAST_EPOCH_STEPS = 60, 4
+# the published sizes and losses, fewer steps, hence a higher rate; --minutes lowers the steps where a GPU is slower
 GPU_FLOW = [
     "network.size=small", "data.height=256", "data.width=512", "crop_height=224", "crop_width=448",
-    "loss.student_crop=40", "schedule.fewest_steps=1200", "schedule.most_steps=1200", "loop.batch_size=4",
-    "loop.learning_rate=4.0e-4", "loop.workers=4",
+    "loss.student_crop=40", "schedule.fewest_steps=3000", "schedule.most_steps=3000", "schedule.made_until=0.25",
+    "loop.batch_size=4", "loop.learning_rate=4.0e-4", "loop.workers=6",
 ]  # fmt: skip
 GPU_DEPTH = [
-    "data.height=192", "data.width=384", "schedule.epochs=[4, 1, 2, 5]", "schedule.epoch_steps=200",
-    "loop.workers=4",
+    "data.height=192", "data.width=384", "schedule.epochs=[4, 1, 2, 5]", "schedule.epoch_steps=400",
+    "loop.workers=6",
 ]  # fmt: skip
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
@@ -70,25 +77,24 @@ def main() -> int:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     device = "cuda" if options.gpu else "cpu"
     size = (256, 512) if options.gpu else (144, 288)
+    deadline = time.perf_counter() + 60 * options.minutes if options.minutes else None
     print(place(options.gpu))
     flow_hz = 10.0 if options.gpu else 30.0  # small nets in few steps learn small motion only
     train, held = worlds(options, size, flow_hz)
     flow_file = CONFIGS / ("flow.yaml" if options.gpu else "flow_tiny.yaml")
     flow_config = read_config(SmurfConfig, flow_file, GPU_FLOW if options.gpu else [])
-    flow = options.out / "flow"
-    flow_done = read_checkpoint(flow) if options.measure_only else trained(train_flow, train, flow, flow_config, device)
+    flow_done = learn(train_flow, train, options.out / "flow", flow_config, device, options, deadline, 0.45)
     print_flow(held, {
         "no motion": StillFlow(),
         "DIS medium": DisFlow(),
         "DIS medium, 2x image": DisFlow(DisFlowConfig(upscale=2.0)),
-        f"SMURF, step {flow_done.step} of {flow_done.steps}": SmurfFlow(flow, device=device),
+        f"SMURF, step {flow_done.step} of {flow_done.steps}": SmurfFlow(options.out / "flow", device=device),
     })  # fmt: skip
     train, held = worlds(options, size, 10.0)
     depth_file = CONFIGS / ("depth.yaml" if options.gpu else "depth_tiny.yaml")
     depth_config = read_config(DynamoConfig, depth_file, GPU_DEPTH if options.gpu else [])
-    depth = options.out / "depth"
-    done = read_checkpoint(depth) if options.measure_only else trained(train_depth, train, depth, depth_config, device)
-    dynamo = DynamoCues(depth, device=device)
+    done = learn(train_depth, train, options.out / "depth", depth_config, device, options, deadline, 1.0)
+    dynamo = DynamoCues(options.out / "depth", device=device)
     print_cues(held, {
         "one depth, no motion": flat_cues,
         "classical, fast": lambda clip: classical_cues(clip, FAST),
@@ -102,31 +108,88 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
     parser.add_argument("--gpu", action="store_true", help="the published sizes on a GPU instead of small nets")
+    parser.add_argument("--minutes", type=float, help="fit everything into this (default: 9 with --gpu, else no limit)")
     parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
-    parser.add_argument("--train-clips", type=int, default=8)
+    parser.add_argument("--train-clips", type=int, help="default 8, with --gpu 24")
     parser.add_argument("--held-clips", type=int, default=3)
     parser.add_argument("--frames", type=int, default=24, help="of a training clip")
-    return parser.parse_args()
+    parser.add_argument("--processes", type=int, help="that render (default 1, with --gpu 8)")
+    options = parser.parse_args()
+    options.minutes = options.minutes or (9.0 if options.gpu else None)
+    options.train_clips = options.train_clips or (24 if options.gpu else 8)
+    options.processes = options.processes or (8 if options.gpu else 1)
+    return options
+
+
+def learn(
+    train: Callable[..., Any],
+    folders: list[Path],
+    out: Path,
+    config: Any,
+    device: str,
+    options: argparse.Namespace,
+    deadline: float | None,
+    share: float,
+) -> Any:
+    """Train, going on where ``out`` stands; with a ``deadline``, with ``share`` of the time that is left."""
+    if options.measure_only:
+        return read_checkpoint(out)
+    begun = newest_checkpoint(out)
+    if begun is not None:
+        config = from_mapping(type(config), read_checkpoint(begun).config)
+    elif deadline is not None:
+        config = fitted(train, folders, config, device, deadline, share)
+    return trained(train, folders, out, config, device)
+
+
+def fitted(
+    train: Callable[..., Any], folders: list[Path], config: Any, device: str, deadline: float, share: float
+) -> Any:
+    """Return the config with no more steps than fit; a trial of all phases tells how long one takes."""
+    schedule, stamps = config.schedule, []
+    is_flow = isinstance(config, SmurfConfig)
+    short = {"fewest_steps": LEAST_STEPS, "most_steps": LEAST_STEPS} if is_flow else {"epoch_steps": LEAST_EPOCH_STEPS}
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = replace(config, schedule=replace(schedule, **short))
+        train(folders, Path(scratch), trial, device=device, on_step=lambda step: stamps.append(time.perf_counter()))
+    a_step = (stamps[-1] - stamps[4]) / (len(stamps) - 5)  # the first ones warm up
+    left = share * (deadline - time.perf_counter() - MEASURING_S)
+    print(f"trial: {a_step:.3f} s a step, {left:.0f} s for this training")
+    if is_flow:
+        steps = min(max(int(left / a_step), LEAST_STEPS), schedule.most_steps)
+        return replace(config, schedule=replace(schedule, fewest_steps=steps, most_steps=steps))
+    steps = min(max(int(left / a_step / sum(schedule.epochs)), LEAST_EPOCH_STEPS), schedule.epoch_steps)
+    return replace(config, schedule=replace(schedule, epoch_steps=steps))
 
 
 def worlds(options: argparse.Namespace, size: tuple[int, int], hz: float) -> tuple[list[Path], list[Path]]:
     """Render the training and the held clips."""
     held_seeds = range(FIRST_HELD_SEED + 1, FIRST_HELD_SEED + 1 + options.held_clips)
-    train = clips(options.out / f"train_{hz:g}hz", range(options.train_clips), options.frames, size, hz)
-    held = clips(options.out / f"held_{hz:g}hz", held_seeds, 12, size, hz)
+    with ProcessPoolExecutor(options.processes) as pool:
+        train = clips(pool, options.out / f"train_{hz:g}hz", range(options.train_clips), options.frames, size, hz)
+        held = clips(pool, options.out / f"held_{hz:g}hz", held_seeds, 12, size, hz)
     print(f"\n{size[1]}x{size[0]} px at {hz:g} Hz: {len(train)} training clips of {options.frames} frames, ", end="")
     print(f"{len(held)} held clips of 12")
     return train, held
 
 
-def clips(folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int], fps: float) -> list[Path]:
+def clips(
+    pool: ProcessPoolExecutor, folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int], fps: float
+) -> list[Path]:
     """Render what is not there yet."""
-    found = []
-    for seed in seeds:
-        config = WorldConfig(seed=seed, num_frames=frames, fps=fps, height=size[0], width=size[1], scenario="drive")
-        path = folder / f"seed_{seed}"
-        found.append(path if path.exists() else write_clip(World(config), path))
-    return found
+    wanted = {
+        folder / f"seed_{seed}": WorldConfig(
+            seed=seed, num_frames=frames, fps=fps, height=size[0], width=size[1], scenario="drive"
+        )
+        for seed in seeds
+    }
+    missing = {path: config for path, config in wanted.items() if not path.exists()}
+    list(pool.map(rendered, missing.values(), missing))
+    return list(wanted)
+
+
+def rendered(config: WorldConfig, path: Path) -> Path:
+    return write_clip(World(config), path)
 
 
 def trained(train: Callable[..., Any], folders: list[Path], out: Path, config: Any, device: str) -> Any:
