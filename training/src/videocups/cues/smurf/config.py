@@ -55,7 +55,7 @@ class FlowScheduleConfig:
     fewest_steps: int = setting(20_000, "but at least this many steps", minimum=1)
     # and at most
     most_steps: int = setting(75_000, "and at most", minimum=1)
-    # up to here pairs are made of single frames, with a flow that is known, to show what correlations are for; not SMURF
+    # not SMURF: up to here pairs are made of single frames with a flow that is known, to show what correlations are for
     made_until: float = setting(0.0, "share of the steps on pairs made of single frames", minimum=0, maximum=1)
     # their largest motion
     made_px: float = setting(24.0, "largest motion of made pairs in px", minimum=0.1)
