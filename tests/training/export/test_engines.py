@@ -1,0 +1,95 @@
+"""Engines that TensorRT-RTX builds without a GPU: proof that the graph needs no plugin; figures it gives none."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from tests.training.export.micro import HEIGHT, WIDTH, micro_network
+
+from videocups.cli import main
+from videocups.export.fp16 import to_half
+from videocups_core.bundle import ModelBundle, write_bundle
+from videocups_core.engine import EngineError
+from videocups_core.engine.ahead import build_ahead
+from videocups_core.engine.base import InputSpec
+from videocups_core.engine.tensorrt_build import build_engine
+
+INSTALLED = [name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name)]
+CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Any:
+    return pytest.importorskip(
+        "tensorrt_rtx", reason="TensorRT-RTX, which builds without a GPU, is not installed here", exc_type=ImportError
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(graph_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    classes = micro_network().classes.bundle_classes
+    folder = tmp_path_factory.mktemp("bundle")
+    return write_bundle(
+        folder, graph_path.read_bytes(), model_id="micro", classes=classes, input=InputSpec(HEIGHT, WIDTH)
+    )
+
+
+def test_the_command_builds_for_named_gpus_once(
+    rtx: Any, bundle: ModelBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["engine", str(bundle.folder), "--cache", str(tmp_path), "--build-only"]
+    for capability in CAPABILITIES:
+        arguments += ["--compute-capability", capability]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert [line.split(" in ")[0] for line in first] == [f"compute capability {c}: built" for c in CAPABILITIES]
+    assert len(list(tmp_path.glob("*.engine"))) == len(CAPABILITIES)
+    assert main(arguments) == 0
+    assert all(": hit in" in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_the_half_precision_graph_builds(rtx: Any, graph: onnx.ModelProto) -> None:
+    half = build_engine(rtx, to_half(graph).SerializeToString(), "fp16", rtx.Logger(rtx.Logger.ERROR), "8.6")
+    assert len(half) > 10_000
+
+
+def test_a_gpu_it_does_not_know_is_named(rtx: Any, bundle: ModelBundle, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"builds for compute capability 7\.5, 8\.0, .*not for 3\.5"):
+        build_ahead(rtx, bundle, "3.5", cache_folder=tmp_path)
+
+
+def test_a_damaged_engine_is_built_again(rtx: Any, bundle: ModelBundle, tmp_path: Path) -> None:
+    first = build_ahead(rtx, bundle, "8.6", cache_folder=tmp_path)
+    first.path.write_bytes(first.path.read_bytes()[:-100])
+    second = build_ahead(rtx, bundle, "8.6", cache_folder=tmp_path)
+    assert second.outcome == "rebuilt"
+    assert "damaged" in second.note
+    assert second.path.stat().st_size == second.size_bytes == first.size_bytes
+
+
+@pytest.mark.skipif(bool(INSTALLED), reason=f"{INSTALLED} is installed here")
+def test_without_tensorrt_the_way_out_is_named(capsys: pytest.CaptureFixture[str], bundle: ModelBundle) -> None:
+    assert main(["engine", str(bundle.folder), "--compute-capability", "8.6"]) == 1
+    assert "tensorrt-rtx" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_published_size_builds_in_both_precisions(rtx: Any) -> None:
+    """ResNet-50 at 640×1280 with 1000 proposals: minutes on two cores."""
+    from videocups.export.graph import export_graph
+    from videocups.model.classes import ClassTable
+    from videocups.model.config import ModelConfig
+    from videocups.model.network import PanopticNetwork
+    from videocups.model.static_network import StaticNetwork
+    from videocups_core.standin import standin_classes
+
+    network = PanopticNetwork(ModelConfig(), ClassTable.of(standin_classes()))
+    graph = export_graph(StaticNetwork(network, 640, 1280))
+    logger = rtx.Logger(rtx.Logger.ERROR)
+    full = build_engine(rtx, graph.SerializeToString(), "fp32", logger, "8.6")
+    half = build_engine(rtx, to_half(graph).SerializeToString(), "fp16", logger, "8.6")
+    assert len(half) < 0.75 * len(full)

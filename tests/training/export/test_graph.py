@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from videocups.export.fp16 import to_half
+from videocups.export.graph import NETWORK, OPSET, GraphError, check_graph, op_table, scope_of
+
+
+def model_of(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 3, 8, 8)) -> onnx.ModelProto:
+    """A graph x → … → y."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_empty_tensor_value_info(nodes[-1].output[0])
+    constants = [
+        helper.make_tensor("boxes", TensorProto.FLOAT, [1, 4], [0, 0, 4, 4]),
+        helper.make_tensor("batch", TensorProto.INT64, [1], [0]),
+        helper.make_tensor("boxes3", TensorProto.FLOAT, [1, 1, 4], [0, 0, 4, 4]),
+        helper.make_tensor("scores", TensorProto.FLOAT, [1, 1, 1], [0.5]),
+    ]
+    graph = helper.make_graph(list(nodes), "g", [x], [y], constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.vendor", 1)]
+    model = helper.make_model(graph, opset_imports=opsets)
+    model.ir_version = 10
+    return model
+
+
+def test_the_networks_graph_is_clean(graph: onnx.ModelProto) -> None:
+    check_graph(graph)
+    assert not {"NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "RoiAlign", "GridSample"} & set(op_table(graph))
+    assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [18]
+    assert not any(tensor.data_location for tensor in graph.graph.initializer)  # weights are inside
+
+
+def test_every_product_knows_its_module(graph: onnx.ModelProto) -> None:
+    products = [node for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(products) > 40
+    assert all(scope_of(node).startswith(NETWORK) for node in products)
+    assert not any(scope_of(node).startswith(NETWORK) for node in graph.graph.node if node.op_type == "TopK")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("NonZero", ["x"], ["y"], name="find"),
+        helper.make_node("RoiAlign", ["x", "boxes", "batch"], ["y"], name="find"),
+        helper.make_node("NonMaxSuppression", ["boxes3", "scores"], ["y"], name="find"),
+        helper.make_node("Magic", ["x"], ["y"], name="find", domain="com.vendor"),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_what_needs_a_plugin_is_named(node: onnx.NodeProto) -> None:
+    with pytest.raises(GraphError, match=rf"the graph holds (com\.vendor::)?{node.op_type} \(find\)"):
+        check_graph(model_of(node))
+
+
+def test_shapes_that_are_not_fixed_are_named() -> None:
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    check_graph(model_of(relu))
+    with pytest.raises(GraphError, match="output 'y' of Relu has no fixed shape"):
+        check_graph(model_of(relu, shape=("batch", 3, 8, 8)))
+
+
+def test_another_opset_is_refused() -> None:
+    model = model_of(helper.make_node("Relu", ["x"], ["y"]))
+    model.opset_import[0].version = 17
+    with pytest.raises(GraphError, match="of opset 17"):
+        check_graph(model)
+
+
+def test_half_precision_is_the_networks_alone(graph: onnx.ModelProto) -> None:
+    half = to_half(graph)
+    check_graph(half)
+    kinds = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    for node in half.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            assert kinds[node.input[1]] == TensorProto.FLOAT16, node.name
+    inferred = onnx.shape_inference.infer_shapes(half, strict_mode=True).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    boxes = [node for node in half.graph.node if node.op_type in ("TopK", "Floor", "InstanceNormalization", "Exp")]
+    assert boxes
+    assert all(types.get(name, TensorProto.FLOAT) != TensorProto.FLOAT16 for node in boxes for name in node.input)
+    assert half.ByteSize() < 0.75 * graph.ByteSize()  # of a network this small, constants are half of the file
+    assert [output.type.tensor_type.elem_type for output in half.graph.output] == [
+        output.type.tensor_type.elem_type for output in graph.graph.output
+    ]
