@@ -2,11 +2,11 @@
 
     python benchmarks/engine_speed.py [--runs N] [--keep FOLDER]
 
-One network (ResNet-18 of half width, 256×512, 100 proposals, 40 detections; weights drawn, heads made lively) runs as
-torch eager in float32 with torchvision's own suppression and RoIAlign; as the exported float32 graph; as the same graph
-with ONNX Runtime's own NonMaxSuppression and RoiAlign in place of ours; and as the exported int8 graph. They take turns
-on the same frames; outputs are compared first. Times are processor times of one pinned thread, so that a busy
-machine's other work is not counted.
+One network (the shipped one's shape, training/configs/shipped.yaml; weights drawn, heads made lively) runs as torch
+eager in float32 with torchvision's own suppression and RoIAlign; as the exported float32 graph; as the same graph with
+ONNX Runtime's own NonMaxSuppression and RoiAlign in place of ours; and as the exported int8 graph. They take turns on
+the same frames; outputs are compared first. Times are processor times of one pinned thread, so that a busy machine's
+other work is not counted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import yaml
 from machine import machine
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic
@@ -34,23 +35,16 @@ from videocups.export.parity import compare_outputs
 from videocups.export.views import open_views
 from videocups.model import static_network
 from videocups.model.classes import ClassTable
-from videocups.model.config import (
-    BackboneConfig,
-    InferenceConfig,
-    MaskConfig,
-    ModelConfig,
-    RoiConfig,
-    RpnConfig,
-    SemanticConfig,
-    TrackConfig,
-)
+from videocups.model.config import ModelConfig
 from videocups.model.network import PanopticNetwork
 from videocups.model.pooling import POOLED, level_of
 from videocups.model.static_network import OUTPUT_NAMES, StaticNetwork
 from videocups.train.network_engine import NetworkEngine
+from videocups_core.config import from_mapping
 from videocups_core.engine.base import InputSpec, RawOutputs
 from videocups_core.standin import standin_classes
 
+CONFIG = Path(__file__).parents[1] / "training" / "configs" / "shipped.yaml"
 SPEC = InputSpec(256, 512)
 FRAMES = 8
 SPEED_BAR, NATIVE_BAR = 2.5, 1.15
@@ -76,17 +70,8 @@ def main() -> None:
 
 def make_network() -> PanopticNetwork:
     """Return a network whose boxes, classes and masks differ from place to place, though nothing was learned."""
-    config = ModelConfig(
-        backbone=BackboneConfig("resnet18", width=0.5),
-        fpn_channels=64,
-        canonical_px=112,
-        rpn=RpnConfig(anchor_sizes=(16, 32, 64, 128, 256), pre_nms=300, post_nms_test=100),
-        roi=RoiConfig(width=256),
-        mask=MaskConfig(convs=2, channels=64),
-        semantic=SemanticConfig(channels=64),
-        track=TrackConfig(width=256, dim=64),
-        inference=InferenceConfig(max_detections=40),
-    )
+    content = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    config = from_mapping(ModelConfig, content["model"], source=str(CONFIG))
     torch.manual_seed(0)
     network = PanopticNetwork(config, ClassTable.of(standin_classes())).eval()
     with torch.no_grad():
