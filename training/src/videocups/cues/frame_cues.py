@@ -157,7 +157,8 @@ def blown_out(rgb: Image) -> Mask:
     white = (rgb.min(axis=2) >= BLOWN_OUT).astype(np.uint8)
     areas = cv2.morphologyEx(white, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     rim = 2 * round(HALO_SHARE * rgb.shape[1]) + 1
-    return (cv2.dilate(areas, np.ones((rim, rim), np.uint8)) | white) > 0
+    hidden: Mask = (cv2.dilate(areas, np.ones((rim, rim), np.uint8)) | white) > 0
+    return hidden
 
 
 def _test(
