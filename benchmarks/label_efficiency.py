@@ -1,0 +1,128 @@
+"""How many labelled clips a network needs, begun with weights of its own kind or with random ones.
+
+    python benchmarks/label_efficiency.py LABELLED --truth HELD --init CHECKPOINT --out RUNS
+        [--fractions .1 1] [--budget STEPS] [--seeds N] [--runs N] [--write FILE]
+
+LABELLED are clips with truth, HELD other clips with truth. Every network is fine-tuned on a share of LABELLED (another
+choice of clips for each seed, the same for both beginnings); CHECKPOINT is a panoptic one, or a backbone. Every run
+keeps its folder in RUNS: the same command goes on where it was stopped, ``--runs N`` does the next N runs only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from dataclasses import astuple, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from held_scores import kept_score
+from machine import machine
+from training_ablation import COLUMNS, CONFIG, count, row
+
+from videocups.progress import Progress
+from videocups.train.config_file import read_config
+from videocups.train.loop import run_training
+from videocups.train.panoptic_config import PanopticTraining
+from videocups.train.panoptic_task import PanopticTask
+from videocups.train.predict import named_clips, open_stream, predict_clips
+from videocups_core.clip import find_clips
+
+COMPLETE = [  # the labels are complete: what is not labelled is background
+    "droploss.enabled=false",
+    "data.labels=truth",
+    "data.merge={lane_line: road, crosswalk: road}",
+    "data.min_objects=0",
+    "data.unknown_things=ignore",
+    "paste.own_from=-1",
+]
+BEGINNINGS = ("random", "pre-trained")
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(1)
+    left = options.runs
+    for seed in range(options.seeds):
+        for fraction in options.fractions:
+            for beginning in BEGINNINGS:
+                folder = run_folder(options.out, beginning, fraction, seed)
+                if not (folder / "scores.json").is_file() and left > 0:
+                    left -= 1
+                    one_run(folder, beginning, fraction, seed, options)
+    text = table(options)
+    print(text)
+    if options.write:
+        options.write.write_text(text)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labelled", nargs="+", type=Path)
+    parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--init", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 1.0])
+    parser.add_argument("--budget", type=int, default=400, metavar="STEPS")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=10**9)
+    parser.add_argument("--config", type=Path, default=CONFIG, help="its network must be that of CHECKPOINT")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--write", type=Path)
+    return parser.parse_args()
+
+
+def run_folder(out: Path, beginning: str, fraction: float, seed: int) -> Path:
+    return out / f"{beginning}-{fraction:g}-{seed}"
+
+
+def chosen_clips(roots: list[Path], fraction: float, seed: int) -> list[Path]:
+    """Return a share of the clips, at least one; a smaller share is part of a larger one."""
+    clips = [clip for root in roots for clip in find_clips(root)]
+    order = np.random.default_rng(seed).permutation(len(clips))[: max(round(fraction * len(clips)), 1)]
+    return [clips[index] for index in sorted(order.tolist())]
+
+
+def one_run(folder: Path, beginning: str, fraction: float, seed: int, options: argparse.Namespace) -> None:
+    """Fine-tune, predict and score; every part of it is skipped where it is done."""
+    common = [f"loop.steps={options.budget}", f"loop.seed={seed}"]
+    settings = read_config(PanopticTraining, options.config, [*common, *COMPLETE, *options.set])
+    if beginning == "pre-trained":
+        settings = replace(settings, init=options.init)
+    task = PanopticTask(chosen_clips(options.labelled, fraction, seed), settings)
+    with Progress(f"{beginning}, {fraction:.0%}, seed {seed}", total=task.steps, unit="steps") as progress:
+        run_training(task, settings.loop, folder, device=options.device, on_step=progress.update)
+    stream = open_stream(folder, options.device)
+    predict_clips(stream, named_clips([options.truth]), folder / "predicted")
+    scores = kept_score(folder / "predicted", options.truth, folder / "scores.json")
+    values = ", ".join(f"{name} {value:.1f}" for name, value in zip(COLUMNS, astuple(scores), strict=True))
+    print(f"{beginning}, {fraction:.0%} of the clips, seed {seed}: {values}")
+
+
+def table(options: argparse.Namespace) -> str:
+    lines = [
+        "# Label efficiency",
+        "",
+        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}, labels of "
+        f"{count(options.labelled)} clips, scored on {count([options.truth])} others. Percent, mean ± standard "
+        "deviation over the seeds.",
+        "",
+        "| | seeds | " + " | ".join(COLUMNS) + " |",
+        "|---|---|" + "---|" * len(COLUMNS),
+    ]
+    for fraction in options.fractions:
+        for beginning in BEGINNINGS:
+            folders = [run_folder(options.out, beginning, fraction, seed) for seed in range(options.seeds)]
+            files = [folder / "scores.json" for folder in folders if (folder / "scores.json").is_file()]
+            done = [kept_score(file.parent / "predicted", options.truth, file) for file in files]
+            lines.append(row(f"{fraction:.0%} of the clips, {beginning}", done))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
