@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,9 +46,15 @@ class LabelConfig:
         instances = instance_stages(self.instances, self.tracking)
         things = thing_stages(self.semantics, self.split, self.things)
         panoptic = panoptic_stage(self.panoptic, self.things)
-        return Stages(
-            (*cue_stages(self.cues, self.learned), *instances, *semantic_stages(self.semantics), *things, panoptic)
-        )
+        every = (*cue_stages(self.cues, self.learned), *instances, *semantic_stages(self.semantics), *things, panoptic)
+        networks = self.stages_of_networks()
+        return Stages(replace(stage, gpus=self.run.gpu_share if stage.name in networks else 0.0) for stage in every)
+
+    def stages_of_networks(self) -> frozenset[str]:
+        """Return the names of the stages that run a network with these settings."""
+        features = ("distil", "vectors", "semantics", "describe") if self.semantics.features.kind != "classical" else ()
+        flow, depth = (("flow",) if self.learned.flow else ()), (("cues",) if self.learned.depth else ())
+        return frozenset((*features, *flow, *depth))
 
 
 def read_label_config(path: Path | None) -> LabelConfig:

@@ -27,6 +27,8 @@ class RunConfig:
     executor: ExecutorName = setting("processes", "where stages run: inline, processes or ray")
     # workers; 0 takes one for each core
     workers: int = setting(0, "workers; 0 takes one for each core", minimum=0)
+    # Ray gives a task no GPU that asks for none; elsewhere networks take the GPU they see
+    gpu_share: float = setting(0.0, "share of a GPU for a worker in stages of networks, on Ray", minimum=0.0)
     # the run stops when a stage fails on more than this share of its items
     max_failed_share: float = setting(
         0.05, "the run stops when a stage fails on more than this share of its items", minimum=0.0, maximum=1.0
