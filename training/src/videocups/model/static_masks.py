@@ -22,9 +22,8 @@ class StaticMaskHead(nn.Module):
         self.convs = head.convs
         inputs, channels = head.enlarge.weight.shape[:2]
         cells = _SIDE**2
-        like = {"device": head.enlarge.weight.device, "dtype": head.enlarge.weight.dtype}
-        self.enlarge = nn.Conv2d(inputs, cells * channels, 1, **like)
-        self.predict = nn.Conv2d(cells * channels, cells, 1, groups=cells, **like)
+        self.enlarge = nn.Conv2d(inputs, cells * channels, 1).to(head.enlarge.weight)
+        self.predict = nn.Conv2d(cells * channels, cells, 1, groups=cells).to(head.enlarge.weight)
         assert head.enlarge.bias is not None
         assert head.predict.bias is not None
         with torch.no_grad():  # outputs by row and column of the cell, then by channel
