@@ -144,6 +144,15 @@ def test_only_what_lies_below_the_ground_costs():
     assert sunk.grad[0, 0, 20, 5] < 0  # nearer makes it less
 
 
+def test_a_wall_is_no_ground():
+    torch.manual_seed(0)
+    _, rays, _ = flat_street()
+    wall = torch.full((1, 1, 24, 32), 0.5).double()
+    wall[..., ::3, ::3] = 0.2  # what lies behind it costs nothing
+    assert fit_ground(wall, rays, DepthLossConfig()).abs().max() == 0
+    assert ground_loss(wall.requires_grad_(), rays, DepthLossConfig()).item() == 0
+
+
 def test_bringing_everything_nearer_does_not_pay():
     """The loss has no slope along the unit of depth, whatever lies below the ground."""
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from videocups.cues.dynamo.config import DepthLossConfig
 
 STRIDE = 2  # every second pixel of every second row votes
+LEAST_SHARE = 0.1  # of the voters that a ground holds
 
 
 def ground_loss(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) -> Tensor:
@@ -34,7 +35,8 @@ def ground_loss(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) ->
 def fit_ground(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) -> Tensor:
     """Return n (B, 3) of the plane on which most of the lower part of the image lies.
 
-    Tries planes through random pixels; one that leaves the camera above it and gets the most votes wins.
+    Tries planes through random pixels; the one with the most votes wins. One that rises by more than 45° is a wall:
+    depth that is the same everywhere lies on one, and must not be held there. n is 0 where nothing else holds enough.
     """
     first_row = round(rays.shape[-2] * (1 - config.ground_share))
     low = (..., slice(first_row, None, STRIDE), slice(None, None, STRIDE))
@@ -46,9 +48,10 @@ def fit_ground(inverse_depth: Tensor, rays: Tensor, config: DepthLossConfig) -> 
     planes = plane_through(torch.gather(seen, 1, drawn).view(tried), of_ray)
     on_plane = planes @ toward.transpose(1, 2)
     votes = ((on_plane - seen[:, None]).abs() < config.ground_tolerance * seen[:, None]).sum(-1)
-    votes = torch.where(planes[..., 1] > 0, votes, -1)
-    best = votes.argmax(1)[:, None, None].expand(-1, 1, 3)
-    return torch.gather(planes, 1, best).squeeze(1)
+    level = planes[..., 1] > planes[..., ::2].norm(dim=-1)
+    is_ground = level & (votes > LEAST_SHARE * seen.shape[1])
+    best = torch.where(is_ground, votes, -1).argmax(1)[:, None, None].expand(-1, 1, 3)
+    return torch.gather(torch.where(is_ground[..., None], planes, 0), 1, best).squeeze(1)
 
 
 def plane_through(inverse_depth: Tensor, rays: Tensor) -> Tensor:
