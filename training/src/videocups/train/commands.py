@@ -149,7 +149,12 @@ def _parse(
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     options = parser.parse_args(argv)
-    return options, read_config(kind, options.config, options.set)
+    base = None
+    if checkpoint is not None:
+        from videocups.train.starting import settings_in_px
+
+        base = settings_in_px(options.checkpoint)
+    return options, read_config(kind, options.config, options.set, base)
 
 
 def _clips(folders: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,14 +14,21 @@ from videocups_core.config import describe, from_mapping, override, to_mapping
 T = TypeVar("T")
 
 
-def read_config(cls: type[T], path: Path | None, changes: Sequence[str] = ()) -> T:
-    """Build the config ``cls`` from its defaults, the YAML file and ``key.of.setting=value`` texts, in this order."""
-    content = None
+def read_config(
+    cls: type[T], path: Path | None, changes: Sequence[str] = (), base: Mapping[str, Any] | None = None
+) -> T:
+    """Build the config ``cls`` from its defaults, the YAML file and ``key.of.setting=value`` texts, in this order.
+
+    ``base`` are settings that come between the defaults and the file.
+    """
+    content: Any = None
     if path is not None:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}; correct it") from error
+    if base is not None and (content is None or isinstance(content, Mapping)):
+        content = merged(base, content or {})
     config = from_mapping(cls, content, source=str(path) if path else "config")
     overrides = {}
     for change in changes:
@@ -30,6 +37,16 @@ def read_config(cls: type[T], path: Path | None, changes: Sequence[str] = ()) ->
             raise ValueError(f"--set takes KEY=VALUE, such as loop.seed=1, got {change!r}")
         overrides[key] = yaml.safe_load(value)
     return override(config, overrides, source="--set") if overrides else config
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with those of ``changes`` laid over ``base``."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
 
 
 def setting_lines(config: Any) -> str:

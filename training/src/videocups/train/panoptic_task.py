@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class PanopticTask:
         self.config: dict[str, Any] = {**to_mapping(settings), "classes": self.frames.table.to_mapping()}
         # predictions speak of the bundle's class ids
         self._bundle_table = ClassTable.of(self.frames.table.bundle_classes)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._orders: dict[int, NDArray[np.int64]] = {}
 
     def part(self, seed: int, step: int, place: Ranks) -> Batch:
         """Return this process's pairs of a step, augmented but with nothing pasted."""
@@ -160,8 +159,12 @@ class PanopticTask:
         device = next(self.model.parameters()).device
         return batch["images"].to(device).permute(0, 1, 4, 2, 3).contiguous()
 
-    def _shuffled(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([seed, 1_000_000_007, epoch]).permutation(len(self.windows))
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the pairs of a pass in the order in which they come."""
+        if epoch not in self._orders:
+            order = np.random.default_rng([seed, 1_000_000_007, epoch]).permutation(len(self.windows))
+            self._orders = {epoch - 1: self._orders.get(epoch - 1, order), epoch: order}
+        return self._orders[epoch]
 
 
 def rate_factor(step: int, steps: int, schedule: ScheduleConfig) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -22,6 +23,13 @@ def start_from(network: PanopticNetwork, path: Path) -> str:
         return _start_from_network(network, load_network(path), path)
     initialize_backbone(network, path)
     return f"the backbone of {path}"
+
+
+def settings_in_px(path: Path) -> dict[str, Any]:
+    """Return those settings of a panoptic checkpoint's training that fit its images, for one that goes on."""
+    config = read_checkpoint(path, KIND).config
+    data = {name: config["data"][name] for name in ("height", "width", "min_area_px")}
+    return {"data": data, "augment": config["augment"], "paste": {"min_side_px": config["paste"]["min_side_px"]}}
 
 
 def model_of(path: Path) -> ModelConfig:
