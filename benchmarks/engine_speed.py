@@ -170,7 +170,7 @@ def native_graph(network: PanopticNetwork) -> onnx.ModelProto:
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                StaticNetwork(network, SPEC.height, SPEC.width), (image,), dynamo=True, opset_version=18, verbose=False,
+                StaticNetwork(network, SPEC.height, SPEC.width).eval(), (image,), dynamo=True, opset_version=18, verbose=False,
                 input_names=["image"], output_names=list(OUTPUT_NAMES),
             )  # fmt: skip
     finally:

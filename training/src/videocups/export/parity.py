@@ -111,7 +111,10 @@ def _greatest(difference: NDArray[np.floating]) -> float:
 
 
 def _least_iou(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    inside, other = first >= _HALF, second >= _HALF
+    inside = first >= _HALF
+    # a probability of a half to the last bit may be rounded either way: one step of 255 is no difference
+    tied = np.abs(first.astype(np.int16) - second) <= 1
+    other = np.where(tied, inside, second >= _HALF)
     union = (inside | other).sum(axis=(1, 2))
     common = (inside & other).sum(axis=(1, 2))
     return float((common[union > 0] / union[union > 0]).min()) if (union > 0).any() else 1.0
