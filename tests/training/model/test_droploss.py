@@ -19,7 +19,7 @@ THINGS, BACKGROUND = 2, 2
 ROAD = [40.0, 100, 80, 124]  # nothing but road
 CAR = [20.0, 60, 70, 90]  # labelled box, row 0
 PARKED = [150.0, 70, 194, 98]  # a box that looks the same
-DROP = DropLossConfig()
+DROP = DropLossConfig(confident=0.3)
 
 
 def image_labels(labelled=(0, 2), parked_is="thing"):
@@ -48,8 +48,8 @@ def test_a_labelled_detection_is_learned_from_whatever_it_is_sure_of():
 def test_the_overlap_must_exceed_the_threshold():
     # 50×30 moved by d has (50 − d) / (50 + d): exactly .5 is not more than .5
     third = [20 + 50 / 3, 60, 70 + 50 / 3, 90]
-    assert gate([third], [0.9], background=False, config=DropLossConfig(iou=0.5 + 1e-4)) == [False]
-    assert gate([third], [0.9], background=False, config=DropLossConfig(iou=0.5 - 1e-4)) == [True]
+    assert gate([third], [0.9], background=False, config=DropLossConfig(confident=0.3, iou=0.5 + 1e-4)) == [False]
+    assert gate([third], [0.9], background=False, config=DropLossConfig(confident=0.3, iou=0.5 - 1e-4)) == [True]
 
 
 @pytest.mark.parametrize("parked_is", ["thing", "unknown", "ignored"])
@@ -64,6 +64,19 @@ def test_sure_objects_are_left_alone_even_on_labelled_stuff():
     assert gate([PARKED, ROAD, ROAD], [0.29, 0.0, 0.1], labels=labels) == [True, True, True]
 
 
+def test_semantics_may_have_to_agree():
+    batch = render(labelled=(0,))
+    batch["semantic"][(batch["semantic"] == 0) & (batch["instances"] == 0)] = 2
+    seen = torch.zeros_like(batch["ignore"])
+    seen[..., :90, :] = True  # 20 of the parked car's 28 rows
+    labels = read_batch(batch, seen)[0]
+    boxes, scores = [PARKED, ROAD, ROAD], [0.9, 0.9, 0.0]
+    assert gate(boxes, scores, labels=labels) == [False, False, True], "being sure is enough"
+    for share, expected in ((0.7, [False, True, True]), (0.73, [True, True, True])):
+        config = DropLossConfig(confident=0.3, seen=share)
+        assert gate(boxes, scores, labels=labels, config=config) == expected
+
+
 def test_a_part_of_a_labelled_object_is_background_however_sure():
     part, around = [22.0, 62, 45, 88], [10.0, 40, 80, 128]
     assert gate([part, around, ROAD, ROAD], [0.99, 0.99, 0.0, 0.0]) == [True, False, True, True]
@@ -71,9 +84,19 @@ def test_a_part_of_a_labelled_object_is_background_however_sure():
 
 def test_a_network_that_sees_objects_everywhere_still_learns():
     scores = [0.9, 0.5, 0.7, 0.6]
-    assert gate([ROAD] * 4, scores, config=DropLossConfig(max_confident=0.5)) == [False, True, False, True]
-    assert gate([ROAD] * 4, scores, config=DropLossConfig(max_confident=0.75)) == [False, True, False, False]
-    assert gate([ROAD] * 4, scores, config=DropLossConfig(max_confident=0)) == [True] * 4
+    assert gate([ROAD] * 4, scores, config=DropLossConfig(confident=0.3, max_confident=0.5)) == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert gate([ROAD] * 4, scores, config=DropLossConfig(confident=0.3, max_confident=0.75)) == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert gate([ROAD] * 4, scores, config=DropLossConfig(confident=0.3, max_confident=0)) == [True] * 4
 
 
 def test_a_strayed_box_is_left_alone():
@@ -88,7 +111,7 @@ def test_an_image_without_labels_is_judged_by_itself():
     empty = image_labels(labelled=())[0]
     # the parked car is unexplained; of the two candidates the surest may be left alone
     assert gate([PARKED, ROAD, ROAD], [0.9, 0.0, 0.9], labels=empty) == [False, True, False]
-    few = DropLossConfig(max_confident=0.4)
+    few = DropLossConfig(confident=0.3, max_confident=0.4)
     assert gate([PARKED, ROAD, ROAD], [0.9, 0.0, 0.9], labels=empty, config=few) == [False, True, True]
 
 
@@ -174,7 +197,7 @@ def objectness(labels, logits, config, batch=64):
 @pytest.mark.parametrize("parked_is", ["thing", "stuff"])
 def test_objectness_of_an_unlabelled_object(parked_is):
     labels = image_labels(labelled=(0,), parked_is=parked_is)[:1]
-    found, deltas = objectness(labels, [3.0, 3.0, -3.0, 0.0], DropLossConfig(max_confident=0.75))
+    found, deltas = objectness(labels, [3.0, 3.0, -3.0, 0.0], DropLossConfig(confident=0.3, max_confident=0.75))
     p = torch.tensor([3.0, -3.0]).sigmoid().tolist()
     assert found[1].item() == 0
     assert found[[0, 2]].tolist() == pytest.approx([(p[0] - 1) / 2, p[1] / 2], abs=1e-6)

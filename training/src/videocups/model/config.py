@@ -132,10 +132,14 @@ class DropLossConfig:
     # a detection is labelled if it overlaps a label of its image more than this
     iou: float = setting(0.5, "a detection overlapping a label more is a labelled one", minimum=0, maximum=1)
     # of the others, those at least this sure to be objects are left alone
-    confident: float = setting(0.3, "unlabelled detections at least this sure are left alone", minimum=0, maximum=1)
+    confident: float = setting(0.5, "unlabelled detections at least this sure are left alone", minimum=0, maximum=1)
     # but only so many of an image's, the surest, so that a network that sees objects everywhere still learns
     max_confident: float = setting(
         0.75, "share of an image's background left alone for being sure", minimum=0, maximum=1
+    )
+    # 0: being sure is enough; else the semantic head must see a thing on this share of the box as well
+    seen: float = setting(
+        0.0, "sure detections are left alone where the semantic head sees things on this share", minimum=0, maximum=1
     )
     # and background is learned only where labels explain this much of the box: stuff, or a labelled object
     explained: float = setting(0.8, "background must be explained by labels to this share", minimum=0, maximum=1)

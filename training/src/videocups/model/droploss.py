@@ -12,7 +12,7 @@ from torch import Tensor
 
 from videocups.model.boxes import iou, share_inside
 from videocups.model.config import DropLossConfig
-from videocups.model.labels import EXPLAINED, OBJECTS, ImageLabels
+from videocups.model.labels import EXPLAINED, OBJECTS, SEEN, ImageLabels
 
 PART = 0.5
 
@@ -26,7 +26,8 @@ def supervised(
     ``boxes`` (M, 4) are the regressed ones, ``scores`` (M,) the chance of being an object, ``background`` (M,) those
     that matching calls background. A detection is labelled if it overlaps some label of this image by more than
     ``config.iou``. Of the others only background is learned from, and only where labels explain the box and the
-    network is not sure of an object; or where most of the box is labelled objects, of which it can only be a part.
+    network is not sure of an object, by the score and, with ``config.seen``, by its semantics too; or where most of
+    the box is labelled objects, of which it can only be a part.
     """
     if not config.enabled:
         return torch.ones_like(background)
@@ -36,7 +37,8 @@ def supervised(
     shares = share_inside(labels.regions, boxes)
     part = background & (shares[:, OBJECTS] > PART)
     candidates = background & ~labelled & ~part & (shares[:, EXPLAINED] >= config.explained)
-    return labelled | part | (candidates & ~_sure(scores, candidates, config))
+    sure = _sure(scores, candidates, config) & (shares[:, SEEN] >= config.seen)
+    return labelled | part | (candidates & ~sure)
 
 
 def _sure(scores: Tensor, candidates: Tensor, config: DropLossConfig) -> Tensor:

@@ -12,27 +12,31 @@ from videocups.model.boxes import integral
 from videocups.model.classes import IGNORE, THING
 
 FRAMES = 2
-IGNORED, EXPLAINED, OBJECTS = range(3)  # masks of ``ImageLabels.regions``
+IGNORED, EXPLAINED, OBJECTS, SEEN = range(4)  # masks of ``ImageLabels.regions``
 
 
 @dataclass(frozen=True)
 class ImageLabels:
     """The labels of one image; objects sorted by their boxes, so that their order in the batch means nothing.
 
-    ``regions`` is the ``boxes.integral`` of three masks: IGNORED pixels, EXPLAINED ones (stuff, or a labelled object),
-    and labelled OBJECTS.
+    ``regions`` is the ``boxes.integral`` of four masks: IGNORED pixels, EXPLAINED ones (stuff, or a labelled object),
+    labelled OBJECTS, and what the network's semantic head has SEEN as things.
     """
 
     boxes: Tensor  # (n, 4) float32
     classes: Tensor  # (n,) int64 thing index
     rows: Tensor  # (n,) int64 row in the batch: the same track has the same row in both frames
     instances: Tensor  # (H, W) int64: 0 none, n + 1 = row n
-    regions: Tensor  # (H + 1, W + 1, 3) int32
+    regions: Tensor  # (H + 1, W + 1, 4) int32
 
 
-def read_batch(batch: Mapping[str, Tensor]) -> list[ImageLabels]:
-    """Return the labels of every image, in the order of ``images.flatten(0, 1)``."""
+def read_batch(batch: Mapping[str, Tensor], seen: Tensor | None = None) -> list[ImageLabels]:
+    """Return the labels of every image, in the order of ``images.flatten(0, 1)``.
+
+    ``seen`` (B, 2, H, W) bool: where the network sees things; everywhere if it was not asked.
+    """
     check_batch(batch)
+    batch = {**batch, "seen": torch.ones_like(batch["ignore"]) if seen is None else seen}
     return [_image_labels(batch, pair, frame) for pair in range(len(batch["images"])) for frame in range(FRAMES)]
 
 
@@ -70,5 +74,5 @@ def _image_labels(batch: Mapping[str, Tensor], pair: int, frame: int) -> ImageLa
         classes=classes[rows],
         rows=rows,
         instances=instances,
-        regions=integral(torch.stack([ignore, explained, objects], dim=-1)),
+        regions=integral(torch.stack([ignore, explained, objects, batch["seen"][pair, frame]], dim=-1)),
     )

@@ -11,10 +11,10 @@ from torchvision.ops import nms
 from videocups.model.backbone import FeaturePyramid, ResNetBody
 from videocups.model.boxes import clip, decode
 from videocups.model.cascade import STAGES, CascadeHead
-from videocups.model.classes import ClassTable
-from videocups.model.config import DropLossConfig, ModelConfig
+from videocups.model.classes import THING, ClassTable
+from videocups.model.config import STRIDES, DropLossConfig, ModelConfig
 from videocups.model.detections import Detections
-from videocups.model.labels import FRAMES, ImageLabels, read_batch
+from videocups.model.labels import FRAMES, ImageLabels, check_batch, read_batch
 from videocups.model.losses import mask_loss, row_weights, semantic_loss, track_loss
 from videocups.model.masks import MaskHead, mask_targets
 from videocups.model.objective import Rows, next_rows, rpn_losses, sample_rows, stage_losses
@@ -69,8 +69,11 @@ class PanopticNetwork(nn.Module):
 
         ``batch["seed"]`` (B,) int64 may fix what is sampled of each pair; else torch's generator draws it.
         """
-        labels, generators = read_batch(batch), _generators(batch)
+        check_batch(batch)
+        generators = _generators(batch)
         features = self.features(batch["images"].flatten(0, 1))
+        pixels = self.semantic_head(features)
+        labels = read_batch(batch, _things_seen(pixels).reshape(batch["ignore"].shape))
         size = (batch["images"].shape[-2], batch["images"].shape[-1])
         weights, found = self.config.loss, {}
         logits, deltas = self.rpn.head(features)
@@ -86,7 +89,7 @@ class PanopticNetwork(nn.Module):
         found |= stages
         positive = rows.chosen(kept & (rows.labels >= 0))
         found["mask"] = weights.mask * self._mask_loss(features, positive, labels)
-        semantic = semantic_loss(self.semantic_head(features), batch["semantic"].flatten(0, 1))
+        semantic = semantic_loss(pixels, batch["semantic"].flatten(0, 1))
         found["semantic"] = weights.semantic * semantic
         found["track"] = weights.track * self._track_loss(features, positive, labels)
         return found
@@ -205,6 +208,12 @@ def _generators(batch: Mapping[str, Tensor]) -> list[torch.Generator]:
         for seed in seeds
         for frame in range(FRAMES)
     ]
+
+
+def _things_seen(logits: Tensor) -> Tensor:
+    """Return where semantic logits (I, C, H / 4, W / 4) are highest for "thing": (I, H, W) bool."""
+    things = logits.detach().argmax(dim=1) == THING
+    return things.repeat_interleave(STRIDES["p2"], dim=1).repeat_interleave(STRIDES["p2"], dim=2)
 
 
 def _scale_gradient(field: Tensor, factor: float) -> Tensor:
