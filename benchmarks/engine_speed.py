@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="timed runs of each (default 20)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the graphs here and take them from here")
     options = parser.parse_args()
+    name = machine()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     network = make_network()
@@ -63,7 +64,7 @@ def main() -> None:
         graphs = make_graphs(network, images, options.keep or Path(scratch))
         runs: dict[str, Callable[[np.ndarray], RawOutputs]] = {"torch eager fp32": NetworkEngine(network, SPEC).infer}
         runs |= {name: session_run(path) for name, path in graphs.items()}
-        print(f"machine: {machine()}, pinned to one; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
+        print(f"machine: {name}, pinned to one; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
         compare(runs, images)
         report(measure(runs, images, options.runs), {name: path.stat().st_size for name, path in graphs.items()})
 
@@ -170,8 +171,8 @@ def native_graph(network: PanopticNetwork) -> onnx.ModelProto:
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                StaticNetwork(network, SPEC.height, SPEC.width).eval(), (image,), dynamo=True, opset_version=18, verbose=False,
-                input_names=["image"], output_names=list(OUTPUT_NAMES),
+                StaticNetwork(network, SPEC.height, SPEC.width).eval(), (image,), dynamo=True, opset_version=18,
+                input_names=["image"], output_names=list(OUTPUT_NAMES), verbose=False,
             )  # fmt: skip
     finally:
         static_network.keep_best, static_network.FeatureTable = ours  # type: ignore[misc]
