@@ -11,7 +11,7 @@ from tests.training.export.micro import HEIGHT, WIDTH, micro_network, write_worl
 from videocups.export.graph import export_graph
 from videocups.model.network import PanopticNetwork
 from videocups.model.static_network import StaticNetwork
-from videocups.train.checkpoint import save_checkpoint
+from videocups.train.checkpoint import Progressed, save_checkpoint
 from videocups_core.config import to_mapping
 
 
@@ -65,7 +65,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, network: PanopticNetwor
         "data": {"height": HEIGHT, "width": WIDTH},
     }
     run = tmp_path_factory.mktemp("run")
-    return save_checkpoint(run, "panoptic", 7, 7, settings, network, optimizer).folder
+    return save_checkpoint(run, "panoptic", settings, network, optimizer, Progressed(7, 7)).folder
 
 
 @pytest.fixture(scope="session")

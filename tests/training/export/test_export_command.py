@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from tests.training.export.micro import HEIGHT, WIDTH
+from tests.training.export.micro import HEIGHT, WIDTH, micro_network
 
 from videocups.cli import main
 from videocups_core.bundle import read_bundle
 from videocups_core.engine.onnx import OnnxConfig, OnnxEngine
+from videocups_core.labels import classes_to_json
 from videocups_core.standin import StandInWorld
 from videocups_core.stream import Stream
 
@@ -30,11 +32,16 @@ def test_a_bundle_that_was_proven(
 ) -> None:
     out = tmp_path / "my model"
     limit = ["--set", "max_loss=60"]  # an untrained network has nothing to lose
-    assert export(checkpoint.parent, "--out", out, "--precision", precision, "--calibrate", clip, *limit) == 0
+    names = [replace(info, name=f"named {info.class_id}") for info in micro_network().classes.bundle_classes]
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(classes_to_json(names)))
+    given = ["--out", out, "--precision", precision, "--calibrate", clip, "--labels", labels]
+    assert export(checkpoint.parent, *given, *limit) == 0
     printed = capsys.readouterr().out
     assert "passed" in printed
     bundle = read_bundle(out)
     assert bundle.model_id == "my model"
+    assert list(bundle.classes) == names
     assert (bundle.input.height, bundle.input.width) == (HEIGHT, WIDTH)
     assert bundle.training_config["checkpoint"]["step"] == 7
     engine = OnnxEngine(bundle, OnnxConfig("cpu", threads=1))

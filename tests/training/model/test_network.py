@@ -265,6 +265,15 @@ def test_classes_are_numbered_for_network_and_bundle():
     assert ClassTable.from_mapping(table.to_mapping()) == table
 
 
+def test_classes_get_names_as_a_bundle_numbers_them():
+    table = ClassTable.of([ClassInfo(7, "class_07", True, (1, 2, 3)), ClassInfo(2, "class_02", False, (4, 5, 6))])
+    named = [ClassInfo(0, "road", False, (9, 9, 9)), ClassInfo(1, "car", True, (1, 2, 3))]
+    assert table.renamed(named).bundle_classes == tuple(named)
+    assert table.renamed(named).thing_indices == {7: 0}
+    with pytest.raises(ValueError, match=r"classes 0 to 1 are needed, 1 of them things: \[1\]; got 1 with things \[\]"):
+        table.renamed(named[:1])
+
+
 @pytest.mark.parametrize(
     ("infos", "message"),
     [

@@ -11,6 +11,7 @@ from videocups.standin.commands import parse_size
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
 from videocups_core.engine.base import InputSpec
+from videocups_core.labels import read_classes
 
 
 def export_checkpoint(options: argparse.Namespace, say: Say) -> Exported:
@@ -21,8 +22,11 @@ def export_checkpoint(options: argparse.Namespace, say: Say) -> Exported:
     if options.size is None and not {"height", "width"} <= set(data):
         raise ValueError(f"{checkpoint.folder} does not say for which size it was trained; give --size HxW")
     height, width = parse_size(options.size) if options.size else (data["height"], data["width"])
+    network = load_network(checkpoint.folder)
+    if options.labels is not None:
+        network.classes = network.classes.renamed(read_classes(options.labels))
     return export_network(
-        load_network(checkpoint.folder),
+        network,
         options.out,
         InputSpec(height, width),
         config,

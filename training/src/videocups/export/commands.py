@@ -25,6 +25,12 @@ def export(arguments: list[str]) -> int:
         "--truth", metavar="DATASET", help="what lies beside the clips: clips, rendered, streets … or none"
     )
     parser.add_argument("--model-id", metavar="NAME", help="default: the name of the bundle's folder")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="the classes' names and colours, from 'videocups mapping --labels'",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with settings of the export")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     options = parser.parse_args(arguments)

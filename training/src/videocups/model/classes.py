@@ -70,6 +70,18 @@ class ClassTable:
         """Return the bundle's class id of every thing, by index."""
         return tuple(info.class_id for info in self.bundle_classes if info.is_thing)
 
+    def renamed(self, infos: Iterable[ClassInfo]) -> ClassTable:
+        """Return the table with the names and colours of ``infos``, which are its classes as a bundle numbers them."""
+        ids = sorted(info.class_id for info in (*self.stuff, *self.things))
+        named = sorted(infos, key=lambda info: info.class_id)
+        ours = [(info.class_id, info.is_thing) for info in self.bundle_classes]
+        if [(info.class_id, info.is_thing) for info in named] != ours:
+            raise ValueError(
+                f"names for classes 0 to {len(ours) - 1} are needed, {len(self.things)} of them things: "
+                f"{list(self.thing_ids)}; got {len(named)} with things {[i.class_id for i in named if i.is_thing]}"
+            )
+        return ClassTable.of(replace(info, class_id=own) for own, info in zip(ids, named, strict=True))
+
     def to_mapping(self) -> list[dict[str, Any]]:
         """Return rows for JSON."""
         return [
