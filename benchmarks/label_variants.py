@@ -17,8 +17,8 @@ import numpy as np
 from videocups.evaluate.choose_mapping import PredictedClasses, match
 from videocups.evaluate.counting import without_stuff_ids
 from videocups.evaluate.datasets import TableDataset, open_dataset
-from videocups.evaluate.overlaps import PairCounts, count_pairs
-from videocups.evaluate.stq import StqAccumulator, StqResult
+from videocups.evaluate.overlaps import PairCounts, add_pairs, count_pairs
+from videocups.evaluate.stq import StqAccumulator
 from videocups.fusion.alignment import ClassCounts, align, count_classes, majority_classes, track_votes
 from videocups.fusion.instance_classes import describe_tracks
 from videocups.fusion.panoptic_clip import class_table, panoptic_frames
@@ -105,7 +105,7 @@ class Bench:
         """Return the tracks."""
         return {name: self._ids(clip, "tracks") for name, clip in self.clips.items()}
 
-    def panoptic(self, classes: dict[str, Maps], tracks: dict[str, Maps], by: str) -> StqResult:
+    def panoptic(self, classes: dict[str, Maps], tracks: dict[str, Maps], by: str) -> Scores:
         """Fuse classes and tracks by "pixels" or by "instances" and score the result."""
         fuse = self._by_pixels if by == "pixels" else self._by_instances
         table, maps = fuse(classes, tracks)
@@ -173,7 +173,17 @@ class Bench:
         return [decode(path) if path.is_file() else nothing for path in paths]
 
 
-def score(dataset: TableDataset, pairs: dict[str, list[PairCounts]], table: Sequence[ClassInfo]) -> StqResult:
+@dataclass(frozen=True)
+class Scores:
+    """``aq_tracks``: AQ of the tracks alone. In ``aq`` a crowd, which training ignores, counts as one more track."""
+
+    stq: float
+    aq: float
+    sq: float
+    aq_tracks: float
+
+
+def score(dataset: TableDataset, pairs: dict[str, list[PairCounts]], table: Sequence[ClassInfo]) -> Scores:
     """Match the classes over all clips and return the scores."""
     count = len(table)
     overlap = np.zeros((count + 1, dataset.num_classes), np.int64)
@@ -183,11 +193,24 @@ def score(dataset: TableDataset, pairs: dict[str, list[PairCounts]], table: Sequ
                 overlap[min(pred_class, count), true_class] += pixels
     things = frozenset(info.class_id for info in table if info.is_thing)
     mapping = match(dataset, PredictedClasses(count, frozenset(range(count)), things, {}), overlap)
-    total = StqAccumulator(dataset.things, dataset.num_classes, dataset.void)
+    total, alone = (StqAccumulator(dataset.things, dataset.num_classes, dataset.void) for _ in range(2))
+    stuff = min(dataset.scored - dataset.things)
     for name, frames in pairs.items():
         for frame in frames:
-            total.update_pairs(name, without_stuff_ids(mapping.apply_pairs(frame), dataset.things))
-    return total.result()
+            mapped = without_stuff_ids(mapping.apply_pairs(frame), dataset.things)
+            total.update_pairs(name, mapped)
+            alone.update_pairs(name, without_crowds(mapped, dataset.things, stuff))
+    result = total.result()
+    return Scores(result.stq, result.aq, result.sq, alone.result().aq)
+
+
+def without_crowds(pairs: PairCounts, things: frozenset[int], stuff: int) -> PairCounts:
+    """Take predicted things without an id for ``stuff``: then they are no track."""
+    kept: PairCounts = {}
+    for (pred_class, pred_id, true_class, true_id), pixels in pairs.items():
+        crowd = pred_class in things and pred_id == 0
+        add_pairs(kept, {(stuff if crowd else pred_class, pred_id, true_class, true_id): pixels})
+    return kept
 
 
 def _smooth(clip: Clip, maps: Maps) -> Iterator[np.ndarray]:
