@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from videocups.evaluate.run import Request, evaluate_predictions
+from videocups.train.predict import named_clips
 from videocups_core.clip import find_clips
 from videocups_core.panoptic.storage import PanopticClip
 
@@ -38,9 +39,10 @@ def score(prediction: Path, truth: Path) -> HeldScores:
     """Score a folder of predicted clips against the clips below ``truth``."""
     dataset = "rendered" if all((clip / "truth" / "truth.json").is_file() for clip in find_clips(truth)) else "streets"
     headline = evaluate_predictions(Request(prediction, truth, dataset, resize=True, workers=1)).scores.headline
-    found = np.sum([_counts(prediction / clip.relative_to(truth), clip) for clip in find_clips(truth)], axis=0)
+    found = np.sum([_counts(prediction / name, clip) for clip, name in named_clips([truth])], axis=0)
     parked, moving, right = (100 * hit / max(asked, 1) for hit, asked in found)
-    return HeldScores(*(100 * headline[name] for name in ("stq", "aq", "sq")), parked, moving, right)
+    values = (*(100 * headline[name] for name in ("stq", "aq", "sq")), parked, moving, right)
+    return HeldScores(*map(float, values))
 
 
 def kept_score(prediction: Path, truth: Path, file: Path) -> HeldScores:
