@@ -8,10 +8,15 @@ from videocups.export.fp16 import to_half
 from videocups.export.graph import NETWORK, OPSET, GraphError, check_graph, op_table, scope_of
 
 
-def model_of(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 3, 8, 8)) -> onnx.ModelProto:
+def model_of(
+    *nodes: onnx.NodeProto,
+    shape: tuple[int | str, ...] = (1, 3, 8, 8),
+    gives: int = TensorProto.FLOAT,
+    dims: tuple[int | str, ...] = (1, 3, 8, 8),
+) -> onnx.ModelProto:
     """A graph x → … → y."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
-    y = helper.make_empty_tensor_value_info(nodes[-1].output[0])
+    y = helper.make_tensor_value_info(nodes[-1].output[0], gives, dims)
     constants = [
         helper.make_tensor("boxes", TensorProto.FLOAT, [1, 4], [0, 0, 4, 4]),
         helper.make_tensor("batch", TensorProto.INT64, [1], [0]),
@@ -40,25 +45,25 @@ def test_every_product_knows_its_module(graph: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    "node",
+    ("node", "gives", "dims"),
     [
-        helper.make_node("NonZero", ["x"], ["y"], name="find"),
-        helper.make_node("RoiAlign", ["x", "boxes", "batch"], ["y"], name="find"),
-        helper.make_node("NonMaxSuppression", ["boxes3", "scores"], ["y"], name="find"),
-        helper.make_node("Magic", ["x"], ["y"], name="find", domain="com.vendor"),
+        (helper.make_node("NonZero", ["x"], ["y"], name="find"), TensorProto.INT64, (4, "n")),
+        (helper.make_node("RoiAlign", ["x", "boxes", "batch"], ["y"], name="find"), TensorProto.FLOAT, (1, 3, 1, 1)),
+        (helper.make_node("NonMaxSuppression", ["boxes3", "scores"], ["y"], name="find"), TensorProto.INT64, ("n", 3)),
+        (helper.make_node("Magic", ["x"], ["y"], name="find", domain="com.vendor"), TensorProto.FLOAT, (1, 3, 8, 8)),
     ],
-    ids=lambda node: node.op_type,
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
 )
-def test_what_needs_a_plugin_is_named(node: onnx.NodeProto) -> None:
+def test_what_needs_a_plugin_is_named(node: onnx.NodeProto, gives: int, dims: tuple[int | str, ...]) -> None:
     with pytest.raises(GraphError, match=rf"the graph holds (com\.vendor::)?{node.op_type} \(find\)"):
-        check_graph(model_of(node))
+        check_graph(model_of(node, gives=gives, dims=dims))
 
 
 def test_shapes_that_are_not_fixed_are_named() -> None:
     relu = helper.make_node("Relu", ["x"], ["y"])
     check_graph(model_of(relu))
     with pytest.raises(GraphError, match="output 'y' of Relu has no fixed shape"):
-        check_graph(model_of(relu, shape=("batch", 3, 8, 8)))
+        check_graph(model_of(relu, shape=("batch", 3, 8, 8), dims=("batch", 3, 8, 8)))
 
 
 def test_another_opset_is_refused() -> None:
@@ -72,8 +77,9 @@ def test_half_precision_is_the_networks_alone(graph: onnx.ModelProto) -> None:
     half = to_half(graph)
     check_graph(half)
     kinds = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    outputs = {output.name for output in half.graph.output}
     for node in half.graph.node:
-        if node.op_type in ("Conv", "Gemm"):
+        if node.op_type in ("Conv", "Gemm") and not outputs.intersection(node.output):
             assert kinds[node.input[1]] == TensorProto.FLOAT16, node.name
     inferred = onnx.shape_inference.infer_shapes(half, strict_mode=True).graph
     types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
