@@ -25,7 +25,7 @@ from videocups_core.config import from_mapping, setting, to_mapping
 
 @dataclass(frozen=True)
 class CodesConfig:
-    """Distilled codes between features and clusters (DepthG): for learned features; classical ones lose by it."""
+    """Distilled codes between features and clusters (DepthG)."""
 
     enabled: bool = setting(False, "distil features into codes before clustering")
     frames: int = setting(400, "frames to learn from, evenly spread; their features lie in memory", minimum=2)
