@@ -44,7 +44,7 @@ FREE_SETTINGS = frozenset({"loop.workers", "loop.checkpoint_every", "loop.log_ev
 class _Steps(Dataset[Batch]):
     """The data of each step, as a function of its number."""
 
-    def __init__(self, task: Task, seed: int) -> None:
+    def __init__(self, task: Task | SharedTask, seed: int) -> None:
         self.task, self.seed, self.place = task, seed, ranks()
 
     def __getitem__(self, step: int) -> Batch:
@@ -56,7 +56,7 @@ class _Steps(Dataset[Batch]):
 class _Run:
     """One run's moving parts, and a step of it."""
 
-    def __init__(self, task: Task, config: LoopConfig, out: Path, device: str) -> None:
+    def __init__(self, task: Task | SharedTask, config: LoopConfig, out: Path, device: str) -> None:
         self.task, self.config, self.out, self.device = task, config, out, device
         self.shared = task if isinstance(task, SharedTask) else None
         if self.shared is None and ranks().world > 1:
@@ -180,7 +180,7 @@ def choose_device(name: str) -> str:
 
 
 def run_training(
-    task: Task,
+    task: Task | SharedTask,
     config: LoopConfig,
     out: Path,
     *,

@@ -14,8 +14,8 @@ Batch = dict[str, Tensor]
 Loss = tuple[Tensor, dict[str, Tensor]]
 
 
-class Task(Protocol):
-    """What is learned: data, network and loss. Such a task trains in one process."""
+class Learning(Protocol):
+    """What is learned: network and loss."""
 
     kind: str
     config: dict[str, Any]
@@ -24,10 +24,6 @@ class Task(Protocol):
     @property
     def model(self) -> nn.Module:
         """Return the network."""
-        ...
-
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Draw a step's data, on the CPU."""
         ...
 
     def prepare(self, step: int) -> float:
@@ -39,8 +35,16 @@ class Task(Protocol):
         ...
 
 
+class Task(Learning, Protocol):
+    """A task that trains in one process."""
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw a step's data, on the CPU."""
+        ...
+
+
 @runtime_checkable
-class SharedTask(Protocol):
+class SharedTask(Learning, Protocol):
     """A task whose batch several processes share, with a memory of its own and pictures to show."""
 
     def part(self, seed: int, step: int, place: Ranks) -> Batch:
