@@ -11,7 +11,7 @@ from videocups_core.bundle import ModelBundle
 from videocups_core.engine import EngineError
 from videocups_core.engine.ahead import ahead_key, build_ahead
 from videocups_core.engine.cache import CachedEngine, EngineCache
-from videocups_core.engine.tensorrt_build import known_compute_capabilities
+from videocups_core.engine.tensorrt_build import build_engine, known_compute_capabilities
 
 
 class Rtx:
@@ -92,3 +92,24 @@ def test_the_wrong_gpu_or_tensorrt_is_a_sentence(standin_bundle: ModelBundle) ->
         _known(Rtx(), "8.7")
     with pytest.raises(EngineError, match=r"tensorrt 10\.3\.0 builds for the GPU it runs on alone"):
         _known(Full(), "8.6")
+
+
+def test_a_graph_quantised_for_cpus_is_refused_before_it_is_parsed() -> None:
+    onnx = pytest.importorskip("onnx", reason="the test graph needs the onnx package")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["weight", "scale"], ["w"]),
+            helper.make_node("Conv", ["x", "w"], ["y"]),
+        ],
+        "quantised",
+        [helper.make_tensor_value_info("x", kinds.FLOAT, [1, 1, 4, 4])],
+        [helper.make_tensor_value_info("y", kinds.FLOAT, [1, 1, 4, 4])],
+        [
+            helper.make_tensor("weight", kinds.INT8, [1, 1, 1, 1], [3]),
+            helper.make_tensor("scale", kinds.FLOAT, [], [0.1]),
+        ],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
+    with pytest.raises(EngineError, match="quantised for CPUs; export the bundle with --precision fp16"):
+        build_engine(Rtx(), data, "fp16", logger=None)
