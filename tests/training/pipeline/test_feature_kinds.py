@@ -84,11 +84,3 @@ def test_a_head_sees_standardised_features_where_distances_count() -> None:
     restored = Coding.from_arrays(coding.to_arrays(), config)
     for name, value in coding.head.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), restored.head.state_dict()[name].numpy())
-
-
-def test_stages_of_networks_ask_a_cluster_for_gpus() -> None:
-    config = label_config({"run": {"gpu_share": 0.25}, "semantics": {"features": {"kind": "dino-vits8"}}}, "test")
-    gpus = {stage.name: stage.gpus for stage in config.stages().all}
-    assert {name for name, share in gpus.items() if share} == {"vectors", "semantics", "describe"}
-    assert gpus["semantics"] == 0.25
-    assert not any(stage.gpus for stage in label_config({"run": {"gpu_share": 0.25}}, "test").stages().all)

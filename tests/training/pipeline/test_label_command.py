@@ -215,6 +215,17 @@ def test_settings_are_checked_and_presets_overridden() -> None:
         label_config({"cues": {"flow": {"upscale": 0}}}, "label.yaml")
 
 
+def test_stages_of_networks_ask_a_cluster_for_gpus() -> None:
+    def shares(**semantics: object) -> dict[str, float]:
+        config = label_config({"run": {"gpu_share": 0.25}, "semantics": semantics}, "test")
+        return {stage.name: stage.gpus for stage in config.stages().all if stage.gpus}
+
+    dino = {"features": {"kind": "dino-vits8"}}
+    assert shares() == {}
+    assert shares(**dino) == {"vectors": 0.25, "semantics": 0.25, "describe": 0.25}
+    assert shares(**dino, codes={"enabled": True}).keys() == {"distil", "vectors", "semantics", "describe"}
+
+
 def test_the_files_in_the_repository_are_valid() -> None:
     configs = {path.stem: read_label_config(path) for path in (ROOT / "training" / "configs").glob("label*.yaml")}
     assert configs.pop("label") == LabelConfig()
