@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +14,12 @@ from tests.training.pipeline.artefacts import artefacts, runs, runs_by_stage
 from tests.training.pipeline.conftest import ClipMaker
 from tests.training.pipeline.toy_stages import ToyConfig, toy_stages
 
+from videocups.pipeline.executors import Processes
 from videocups.pipeline.failures import TooManyFailuresError
-from videocups.pipeline.manifest import read_rows
+from videocups.pipeline.manifest import Row, read_rows
 from videocups.pipeline.run import RunConfig, Summary, run_stages
 from videocups.pipeline.stage import Stages
-from videocups.pipeline.work import ArtefactError
+from videocups.pipeline.work import ArtefactError, Chunk
 from videocups.pipeline.workspace import Workspace, link_clips
 
 INLINE = RunConfig(executor="inline")
@@ -235,6 +239,26 @@ def test_an_item_that_kills_its_process_fails_and_the_others_are_done(make_clips
     assert summary.failed == {"motion": 1}
     assert summary.ran["labels"] == 39
     assert "the worker process died" in read_rows(root / "clip_0")["motion", "000011"].error
+
+
+def test_a_process_that_dies_before_the_next_chunk_is_handed_out_is_replaced(
+    make_clips: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, calls = Processes._submit, []
+
+    def kill_then_submit(self: Processes, chunk: Chunk) -> Future[list[Row]]:
+        calls.append(chunk)
+        if len(calls) == 3:
+            for pid in list(self._pool._processes):
+                os.kill(pid, signal.SIGKILL)
+            while not self._pool._broken:
+                time.sleep(0.01)
+        return submit(self, chunk)
+
+    monkeypatch.setattr(Processes, "_submit", kill_then_submit)
+    summary = run_stages(toy_stages(), Workspace.open(make_clips(6)), RunConfig(chunk_items=1), workers=1)
+    assert summary.ran["labels"] == 6
+    assert not summary.failed
 
 
 def test_a_file_that_cannot_be_written_stops_the_run(make_clips: ClipMaker) -> None:

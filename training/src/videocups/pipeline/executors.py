@@ -90,7 +90,12 @@ class Processes:
 
     def submit(self, chunk: Chunk) -> None:
         """Hand the chunk to the next idle process."""
-        self._futures[self._submit(chunk)] = chunk
+        try:
+            future = self._submit(chunk)
+        except BrokenProcessPool as error:  # a process died since ``results``, which will replace it
+            future = Future()
+            future.set_exception(error)
+        self._futures[future] = chunk
 
     def results(self) -> list[Result]:
         """Wait for at least one chunk. A process that died is replaced, and the item that kills it fails."""
