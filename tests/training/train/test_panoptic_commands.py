@@ -15,6 +15,9 @@ from tests.training.train.conftest import TINY
 from tests.training.train.film import CLASSES, draw, write_film
 
 from videocups.cli import main
+from videocups.model.imports.convert import Imported
+from videocups.model.imports.report import ImportReport
+from videocups.model.imports.writing import write_imported
 from videocups.model.load import load_network
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
@@ -107,6 +110,20 @@ def test_finetuning_takes_everything_but_the_classes_own(tmp_path, trained, caps
     same = [name for name in after if name.rpartition(".")[0] not in own]
     assert all(torch.equal(before[name], after[name]) for name in same)
     assert len(after) - len(same) == 8
+
+
+def test_imported_weights_can_be_tuned_and_predict_where_the_size_is_given(tmp_path, trained, films, capsys):
+    network = load_network(trained)
+    imported = Imported(network.config, network.classes, dict(network.state_dict()), ImportReport())
+    folder = write_imported(imported, tmp_path / "imported", {}).folder
+    predict = ["predict", str(folder), str(films[0]), "--out", str(tmp_path / "found"), "--device", "cpu"]
+    assert main(predict) == 1
+    assert "does not say for which size it was trained; give --size HxW" in capsys.readouterr().err
+    assert main([*predict, "--size", "64x128"]) == 0
+    own = [change for change in TINY if not change.startswith("model.")]
+    settings = [f"--set={change}" for change in (*own, "loop.steps=1")]
+    assert main(["finetune", str(folder), str(films[0]), "--out", str(tmp_path / "tuned"), *settings]) == 0
+    assert f"begins with all weights of {folder}" in capsys.readouterr().out
 
 
 def test_self_training_moves_the_heads_alone_and_resumes(tmp_path, trained, films):

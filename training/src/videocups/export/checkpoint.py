@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from videocups.export.run import ExportConfig, Exported, Say, export_network
-from videocups.model.load import KIND, load_network
+from videocups.model.load import KIND, load_network, trained_size
 from videocups.standin.commands import parse_size
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
@@ -18,10 +18,7 @@ def export_checkpoint(options: argparse.Namespace, say: Say) -> Exported:
     """Read the checkpoint and export it as the options say."""
     config = replace(read_config(ExportConfig, options.config, options.set), precision=options.precision)
     checkpoint = read_checkpoint(options.checkpoint, KIND)
-    data = checkpoint.config.get("data", {})
-    if options.size is None and not {"height", "width"} <= set(data):
-        raise ValueError(f"{checkpoint.folder} does not say for which size it was trained; give --size HxW")
-    height, width = parse_size(options.size) if options.size else (data["height"], data["width"])
+    height, width = parse_size(options.size) if options.size else trained_size(checkpoint)
     network = load_network(checkpoint.folder)
     if options.labels is not None:
         network.classes = network.classes.renamed(read_classes(options.labels))

@@ -11,7 +11,7 @@ from torch import Tensor
 from videocups.model.classes import ClassTable
 from videocups.model.config import ModelConfig
 from videocups.model.network import PanopticNetwork
-from videocups.train.checkpoint import AVERAGE, MODEL, read_checkpoint
+from videocups.train.checkpoint import AVERAGE, MODEL, Checkpoint, read_checkpoint
 from videocups_core.config import from_mapping
 
 KIND = "panoptic"
@@ -29,6 +29,14 @@ def load_network(path: Path | str) -> PanopticNetwork:
     network = PanopticNetwork(config, classes)
     checkpoint.load_model(network)
     return network.eval()
+
+
+def trained_size(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Return height and width of the images that a panoptic checkpoint was trained for; imported ones do not say."""
+    data = checkpoint.config.get("data", {})
+    if not {"height", "width"} <= set(data):
+        raise ValueError(f"{checkpoint.folder} does not say for which size it was trained; give --size HxW")
+    return int(data["height"]), int(data["width"])
 
 
 def initialize_backbone(network: PanopticNetwork, path: Path | str) -> None:

@@ -24,13 +24,12 @@ def open_stream(
         engine = create_engine(bundle, EngineConfig(device=device))
         engine.load()
         return Stream(bundle, engine, StreamConfig(merge=merge))
-    from videocups.model.load import KIND, load_network
+    from videocups.model.load import KIND, load_network, trained_size
     from videocups.train.checkpoint import read_checkpoint
     from videocups.train.network_engine import new_stream
 
-    data = read_checkpoint(model, KIND).config["data"]
-    network = load_network(model).to(device)
-    return new_stream(network, size_hw or (data["height"], data["width"]), merge=merge)
+    size_hw = size_hw or trained_size(read_checkpoint(model, KIND))
+    return new_stream(load_network(model).to(device), size_hw, merge=merge)
 
 
 def predict_clips(

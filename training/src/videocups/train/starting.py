@@ -26,8 +26,13 @@ def start_from(network: PanopticNetwork, path: Path) -> str:
 
 
 def settings_in_px(path: Path) -> dict[str, Any]:
-    """Return those settings of a panoptic checkpoint's training that fit its images, for one that goes on."""
+    """Return those settings of a panoptic checkpoint's training that fit its images, for one that goes on.
+
+    Imported weights say nothing of a training: theirs are the defaults, which are the published ones.
+    """
     config = read_checkpoint(path, KIND).config
+    if "data" not in config:
+        return {}
     data = {name: config["data"][name] for name in ("height", "width", "min_area_px")}
     return {"data": data, "augment": config["augment"], "paste": {"min_side_px": config["paste"]["min_side_px"]}}
 
