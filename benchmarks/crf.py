@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from machine import machine
 
 from videocups.semantics.crf import CrfConfig, appearance, dense_crf, project_to_simplex
 from videocups.semantics.permutohedral import PermutohedralLattice
@@ -133,13 +133,6 @@ def measure(log_probs: torch.Tensor, rgb: torch.Tensor, config: CrfConfig, frame
         dense_crf(log_probs, rgb, config)
         times.append((time.process_time() - begin) * 1e3)
     return float(np.median(times)), min(times)
-
-
-def machine() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def main() -> None:
         lines.append(f"| {name} | {' | '.join(cells)} |")
         print(lines[-1], f"({time.process_time() - began:.0f} s)", flush=True)
     if options.out is not None:
-        path = options.out / f"{datetime.date.today().isoformat()}_droploss_background.md"
+        path = options.out / f"{datetime.date.today().isoformat()}-droploss_background.md"
         path.write_text(f"# Background under Video DropLoss\n\n{(__doc__ or '').strip()}\n\n" + "\n".join(lines) + "\n")
         print(f"written to {path}")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from semantics import CLUSTERS, LOW, machine
+from machine import machine
+from semantics import CLUSTERS, LOW
 
 from videocups.fusion.alignment import majority_classes, track_votes
 from videocups.fusion.instance_classes import (

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from machine import machine
 
 from videocups.evaluate.matching import match_kind
 from videocups.semantics.features import FeatureMap
@@ -192,13 +192,6 @@ def write_overlays(setup: Setup, frames: list[Frame], options: argparse.Namespac
         labels = predict(frame.rgb, model, frame.depth_m, setup.inference)
         picture = np.vstack([frame.rgb, colors[labels], colors[frame.truth]])
         cv2.imwrite(str(options.overlay / f"{clip}.png"), picture[..., ::-1])
-
-
-def machine() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":
