@@ -88,6 +88,25 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(tmp_path):
     assert read_checkpoint(tmp_path).skipped_steps == 1
 
 
+def test_a_step_without_a_finite_loss_leaves_running_statistics_alone(tmp_path):
+    task = Line(steps=3)
+    task.model = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+    clean = task.batch
+    drawn = []
+
+    def batch(rng):
+        drawn.append(len(drawn))
+        return {"x": clean(rng)["x"] * (float("inf") if drawn[-1] == 1 else 1.0)}
+
+    task.batch = batch
+    seen = []
+    run_training(task, CONFIG, tmp_path, on_step=lambda _: seen.append(task.model[0].running_mean.item()))
+    assert seen[0] == seen[1] != seen[2]
+    assert all(bool(buffer.isfinite().all()) for buffer in task.model.buffers())
+    assert task.model[0].num_batches_tracked == 2
+    assert read_checkpoint(tmp_path).skipped_steps == 1
+
+
 def test_a_run_without_finite_losses_gives_up_and_says_so(tmp_path):
     task = Line(steps=40, bad_steps=range(12, 40))
     with pytest.raises(ValueError, match=r"no finite loss or gradient in 10 steps up to step 21 \(squared"):

@@ -83,8 +83,12 @@ class _Run:
         finished = time.perf_counter()
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         self.optimizer.zero_grad(set_to_none=True)
+        statistics = [buffer.clone() for buffer in task.model.buffers()]
         parts = self._backward(batch, step)
         norm = self._update(rate, parts)
+        if not math.isfinite(norm):  # running statistics took the bad batch in already, and would never lose a NaN
+            for buffer, before in zip(task.model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
         self._guard(step, norm, batch, parts)
         if self.shared is not None and config.picture_every and step % config.picture_every == 0 and ranks().leads:
             self.records.picture(step, self.shared.picture(batch))
