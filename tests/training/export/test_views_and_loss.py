@@ -90,3 +90,15 @@ def test_without_a_truth_the_reference_is_it(clip: Path) -> None:
         [(classes, np.where((ids == 1) & (index > 1), 999, ids)) for index, (classes, ids) in enumerate(right[0])]
     ]
     assert measure_loss(views, CLASSES, right, broken).stq_points > 0
+
+
+def test_frames_that_prove_nothing_are_refused(clip: Path) -> None:
+    views, maps = open_views(clip, None, FRAMES), true_maps()
+    empty = [[(classes, np.zeros_like(ids)) for classes, ids in maps[0]]]
+    with pytest.raises(ValueError, match=f"shows no object in {FRAMES} frames"):
+        measure_loss(replace(views, dataset=None), CLASSES, empty, empty)
+    assert views.dataset is not None
+    nothing = np.full_like(maps[0][0][0], views.dataset.void), np.zeros_like(maps[0][0][1])
+    unknown = tuple(replace(frame, truth=nothing) for frame in views.stretches[0])
+    with pytest.raises(ValueError, match=f"no pixel of {FRAMES} frames has a true class"):
+        measure_loss(replace(views, stretches=(unknown,)), CLASSES, maps, maps)

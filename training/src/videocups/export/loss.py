@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,6 +78,11 @@ def measure_loss(
     things = [info.class_id for info in classes if info.is_thing]
     agreement = _score(_pairs(other, reference), things, len(classes))
     if views.dataset is None:
+        if not any((ids > 0).any() for stretch in reference for _, ids in stretch):
+            raise ValueError(
+                f"the network shows no object in {len(views)} frames ({views.name}), so nothing can be lost; give "
+                "clips with labels, or train longer"
+            )
         return Loss(len(views), "the torch network's answer", Scores(100, 100, 100, 100), agreement, agreement)
     truth = [[_truth(frame) for frame in stretch] for stretch in views.stretches]
     counted = [_pairs(predictions, truth) for predictions in (reference, other)]
@@ -89,6 +95,8 @@ def measure_loss(
         )
         for part in counted
     ]
+    if math.isnan(scores[0].stq):
+        raise ValueError(f"no pixel of {len(views)} frames has a true class ({views.name}); give clips with labels")
     return Loss(len(views), f"the truth of {views.name}", scores[0], scores[1], agreement)
 
 
