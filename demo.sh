@@ -10,8 +10,7 @@ usage: ./demo.sh [--frames N] [--keep]
 Runs ./setup.sh if needed, then fills demo/ anew:
   demo/world/      a bag of a rendered street with its ground truth
   demo/clips/      the clips cut from it
-  demo/bundle/     the stand-in model: fixed weights that know colours, not streets
-  demo/live/       what the vehicle's graph answered while the bag was played: frames and panoptic labels
+  demo/live/       what the vehicle's graph with the shipped model answered to the bag: frames and panoptic labels
   demo/live.mp4    the camera's picture and, below, that answer: classes, outlines, track ids
 
   --frames N   length of the drive, at 10 frames a second (default: 100)
@@ -53,7 +52,6 @@ step "The bag becomes clips"
 "$training/videocups" ingest demo/world --topic /camera/image_raw --odometry-topic /odom --out demo/clips
 
 step "The bag is played through the vehicle's graph"
-"$training/videocups" standin --out demo/bundle --size 256x512
 export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-57} OMP_NUM_THREADS=1
 # shellcheck disable=SC1091
 source env.sh "$distro"
@@ -69,7 +67,7 @@ start() {
   running+=($!)
 }
 start "$nodes/summary_node"
-start "$nodes/vps_node" --ros-args -p bundle:=demo/bundle -p image_topic:=/camera/image_raw -p input_reliability:=reliable
+start "$nodes/vps_node" --ros-args -p image_topic:=/camera/image_raw -p input_reliability:=reliable
 start "$nodes/web_view" --ros-args -p image_topic:=/camera/image_raw
 "$nodes/recorder_node" --out demo/live --image /camera/image_raw --panoptic /vps --until-silent 3 &
 recorder=$!

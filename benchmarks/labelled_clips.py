@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,10 +20,11 @@ from machine import machine
 
 from videocups.instances.quality import moving_objects
 from videocups.synthetic import World, WorldConfig, read_truth
-from videocups_core.clip import Clip, read_rgb
+from videocups_core.clip import Clip, ClipInfo, read_rgb, write_clip_info
 from videocups_core.types import CameraModel
 
 HERE = Path(__file__).resolve().parent
+STREET_FPS = 10
 HELD_WORLDS = tuple(
     WorldConfig(seed=seed, num_frames=40, scenario=scenario)
     for seed, scenario in ((1000, "drive"), (1001, "turn"), (1002, "stop"), (1003, "stand"))
@@ -111,6 +113,19 @@ def street_clips(names: Sequence[str] = "abcd") -> list[LabelledClip]:
     if not all(folder.is_dir() for folder in folders):
         raise SystemExit(f"no labelled streets at {folders[0].parent}; set VIDEOCUPS_DATA to the folder that has them")
     return [StreetClip(folder) for folder in folders]
+
+
+def street_as_clip(street: Path, scratch: Path) -> Path:
+    """Make a clip of a street's frames alone, without its truth, below ``scratch``."""
+    folder = scratch / street.name
+    frames = sorted((street / "frames").iterdir())
+    (folder / "frames").mkdir(parents=True)
+    for path in frames:
+        shutil.copy(path, folder / "frames" / path.name)
+    height, width = cv2.imread(str(frames[0])).shape[:2]
+    stamps = tuple(index * 1_000_000_000 // STREET_FPS for index in range(len(frames)))
+    write_clip_info(folder, ClipInfo(street.name, "front", width, height, stamps, image_suffix=frames[0].suffix))
+    return folder
 
 
 class StreetClip:

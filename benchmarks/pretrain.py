@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 import semantics
 import torch
+from labelled_clips import street_as_clip
 from machine import machine
 from semantics import CLUSTERS, LOW, MERGED, SEEDS, Frame
 
@@ -40,11 +40,10 @@ from videocups.semantics.inference import SemanticModel, predict
 from videocups.semantics.kmeans import KMeansConfig, find_clusters, sample_vectors
 from videocups.train.config_file import read_config
 from videocups.train.loop import choose_device, initialize, run_training
-from videocups_core.clip import Clip, ClipInfo, find_clips, write_clip_info
+from videocups_core.clip import Clip, find_clips
 
 CONFIG = Path(__file__).resolve().parent.parent / "training/configs/pretrain_tiny.yaml"
 INFERENCE = replace(LOW, low_scale=1.0)
-STREET_FPS = 10
 
 
 @dataclass(frozen=True)
@@ -187,23 +186,10 @@ def remembered(features: Features) -> Features:
 def street_data(options: argparse.Namespace, scratch: Path) -> Data:
     """Give streets the layout of clips, without their labels, and read the frames to judge on."""
     folders = sorted(options.streets.glob("clip_*"))
-    clips = [as_clip(folder, scratch) for folder in folders if folder.name != options.held]
+    clips = [street_as_clip(folder, scratch) for folder in folders if folder.name != options.held]
     frames = [frame for folder in folders for frame in semantics.read_clip(folder, options.every)]
     known = [frame for frame in frames if frame.clip != options.held]
     return Data("streets", clips, known, frames, options.held)
-
-
-def as_clip(street: Path, scratch: Path) -> Path:
-    """Make a clip of a street's frames alone."""
-    folder = scratch / street.name
-    frames = sorted((street / "frames").iterdir())
-    (folder / "frames").mkdir(parents=True)
-    for path in frames:
-        shutil.copy(path, folder / "frames" / path.name)
-    height, width = cv2.imread(str(frames[0])).shape[:2]
-    stamps = tuple(index * 1_000_000_000 // STREET_FPS for index in range(len(frames)))
-    write_clip_info(folder, ClipInfo(street.name, "front", width, height, stamps, image_suffix=frames[0].suffix))
-    return folder
 
 
 def world_data(options: argparse.Namespace) -> Data:

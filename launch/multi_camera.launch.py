@@ -41,7 +41,9 @@ def generate_launch_description() -> LaunchDescription:
     """List the arguments and the cameras."""
     arguments = [
         DeclareLaunchArgument("cameras", description="Names of the cameras, separated by commas; they are namespaces."),
-        DeclareLaunchArgument("bundle", description="Folder of the model bundle, the same for all cameras."),
+        DeclareLaunchArgument(
+            "bundle", default_value="", description="Model bundle of all cameras; none: the shipped model."
+        ),
         DeclareLaunchArgument("image_topic", default_value="image_raw", description="Camera topic in each namespace."),
         DeclareLaunchArgument("image_transport", default_value="", description="raw or compressed."),
         DeclareLaunchArgument("camera_info_topic", default_value="", description="CameraInfo topic in each namespace."),

@@ -42,7 +42,9 @@ def generate_launch_description() -> LaunchDescription:
     """List the arguments, the node under replayed time, and the replay."""
     arguments = [
         DeclareLaunchArgument("source", description="A bag (folder, .mcap, .db3) or a clip folder."),
-        DeclareLaunchArgument("bundle", description="Folder of the model bundle."),
+        DeclareLaunchArgument(
+            "bundle", default_value="", description="Folder of the model bundle; none: the shipped model."
+        ),
         DeclareLaunchArgument("image_topic", default_value="image", description="Camera topic in the recording."),
         DeclareLaunchArgument("image_transport", default_value="raw", description="raw or compressed."),
         DeclareLaunchArgument("camera_info_topic", default_value="", description="CameraInfo topic, if there is one."),

@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "videocups_perception"
-SHARED_FOLDERS = ("launch", "config", "rviz", "web")
+SHARED_FOLDERS = ("launch", "config", "rviz", "web", "models/street_small")
 
 
 def files_in(folder: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Bring up one camera.
 
-ros2 launch videocups_perception vps.launch.py bundle:=/path/to/bundle image_topic:=/camera/image_raw rviz:=true
+ros2 launch videocups_perception vps.launch.py image_topic:=/camera/image_raw bundle:=/path/to/bundle rviz:=true
 
 An argument that is left out keeps the value of params_file. The node configures and activates itself (autostart), and
 nothing here listens to its transitions: a node that somebody deactivates by hand stays inactive.
@@ -22,7 +22,7 @@ SHARE = FindPackageShare("videocups_perception")
 
 # name of the argument and of the node's parameter, what it does, how its text becomes a value
 PARAMETERS = {
-    "bundle": ("Folder of the model bundle (model.onnx and model.json).", str),
+    "bundle": ("Folder of the model bundle (model.onnx and model.json); none: the shipped model.", str),
     "image_topic": ("Camera topic; a name without leading '/' is inside the namespace.", str),
     "image_transport": ("raw (sensor_msgs/Image) or compressed (<image_topic>/compressed).", str),
     "camera_info_topic": ("CameraInfo topic of the camera, for markers in true proportions.", str),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from ament_index_python.packages import get_package_share_directory
 
 from videocups_core.bundle import read_bundle
 from videocups_core.engine import EngineConfig, create_engine
@@ -12,9 +15,7 @@ from videocups_perception.parameters import NodeParameters
 
 def load_stream(parameters: NodeParameters) -> Stream:
     """Read the bundle, build or load its engine and warm it up; slow. ValueError and OSError carry a sentence."""
-    if not parameters.bundle:
-        raise ValueError("parameter bundle is empty; give the folder of a model bundle (bundle:=/path/to/bundle)")
-    bundle = read_bundle(parameters.bundle)
+    bundle = read_bundle(parameters.bundle or shipped_bundle())
     config = EngineConfig(
         backend=parameters.backend,
         device=parameters.device,
@@ -25,6 +26,11 @@ def load_stream(parameters: NodeParameters) -> Stream:
     engine.load()
     engine.warm_up()
     return Stream(bundle, engine, StreamConfig(merge=parameters.merge_config(bundle.merge)))
+
+
+def shipped_bundle() -> Path:
+    """Return the folder of the model that comes with this package."""
+    return Path(get_package_share_directory("videocups_perception")) / "models" / "street_small"
 
 
 def model_facts(stream: Stream) -> dict[str, str]:
