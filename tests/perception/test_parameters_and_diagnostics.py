@@ -12,6 +12,7 @@ rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
 from videocups_core.panoptic.merge import MergeConfig  # noqa: E402
 from videocups_perception.diagnostics import Bulletin, InferenceHealth, InputHealth, Level, Status  # noqa: E402
+from videocups_perception.loading import load_stream, model_facts  # noqa: E402
 from videocups_perception.parameters import NodeParameters, descriptor_of  # noqa: E402
 from videocups_perception.scheduling import Counts, DropCause  # noqa: E402
 
@@ -34,6 +35,7 @@ def test_every_parameter_is_described_and_bounded():
     [
         ({"rotation_deg": 45}, "rotation_deg must be one of 0, 90, 180, 270, got 45"),
         ({"queue_depth": 0}, "queue_depth must be in 1..1000, got 0"),
+        ({"pipeline_depth": 3}, "pipeline_depth must be one of 1, 2, got 3"),
         ({"score_threshold": float("nan")}, "score_threshold must be in -1..1, got nan"),
         ({"autostart": 1}, "autostart must be a bool, got 1"),
         ({"bundle": 7}, "bundle must be a str, got 7"),
@@ -131,7 +133,7 @@ def test_a_frame_that_hangs_is_told_while_it_hangs():
     for index in range(3):
         health.took(index * 0.1)
         health.done(index * 0.1 + 0.05, latency_s=0.05, age_s=0.05)
-        health.laid_down()
+        health.laid_down(index * 0.1)
     health.took(1.0)
     assert health.status("x", {}, 2.9).level is Level.OK
     status = health.status("x", {}, 4.1)
@@ -139,12 +141,25 @@ def test_a_frame_that_hangs_is_told_while_it_hangs():
         Level.ERROR, "one frame has been in inference for 3 s; the model or its device hangs",
     )  # fmt: skip
     health.done(4.2, latency_s=3.2, age_s=3.2)
-    health.laid_down()
+    health.laid_down(1.0)
     assert health.status("x", {}, 4.3).level is Level.WARN  # that one is old
     slow = InferenceHealth(age_warn_s=60.0)
     slow.done(0.0, latency_s=4.0, age_s=4.0)
     slow.took(0.0)
     assert slow.status("x", {}, 10.0).level is Level.OK  # as ever
+
+
+def test_of_two_frames_in_hand_the_one_that_hangs_is_told():
+    health = InferenceHealth(age_warn_s=60.0)
+    health.done(0.0, latency_s=0.05, age_s=0.05)
+    health.took(1.0)
+    health.took(2.0)
+    assert health.status("x", {}, 3.1).level is Level.ERROR  # the first
+    health.laid_down(1.0)
+    assert health.status("x", {}, 3.1).level is Level.OK  # the second, in hand for 1.1 s
+    assert "for 3 s" in health.status("x", {}, 5.0).message
+    health.laid_down(2.0)
+    assert health.status("x", {}, 5.0).level is Level.OK
 
 
 def test_a_bulletin_comes_every_period_and_after_every_change_but_never_in_a_flood():
@@ -172,3 +187,10 @@ def test_the_manual_lists_every_parameter_as_it_is():
         assert default == shown, info.name
         live = " **live**" if info.metadata["live"] else ""
         assert text == info.metadata["description"].replace("|", "\\|") + live, info.name
+
+
+def test_without_a_bundle_the_shipped_model_is_loaded():
+    stream = load_stream(NodeParameters(device="cpu", threads=1))
+    assert stream.bundle.model_id == "street_small"
+    assert (stream.bundle.input.height, stream.bundle.input.width) == (256, 512)
+    assert "int8" in model_facts(stream)["precision"]

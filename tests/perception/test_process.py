@@ -100,13 +100,14 @@ def test_a_signal_while_idle_ends_it_with_status_0(start, spinner, bundle_folder
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("drop_policy", ["newest", "none"])
+@pytest.mark.parametrize(("drop_policy", "depth"), [("newest", 1), ("none", 1), ("none", 2)])
 def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(
-    start, spinner, bundle_folder, tmp_path, sign, drop_policy
+    start, spinner, bundle_folder, tmp_path, sign, drop_policy, depth
 ):
     watcher = Watcher(spinner)
     log = tmp_path / "log"
-    wanted = parameters(bundle=bundle_folder, threads=1, drop_policy=drop_policy, queue_depth=1)
+    policy = {"drop_policy": drop_policy, "queue_depth": 1, "pipeline_depth": depth}
+    wanted = parameters(bundle=bundle_folder, threads=1, **policy)
     with log.open("w") as file:
         process = start([sys.executable, "-c", SLOW_NODE, "--ros-args", *wanted], file)
     watcher.send_until(lambda: "in inference" in log.read_text())
@@ -151,13 +152,12 @@ sys.exit(vps_node.main())
 """
 
 
-@pytest.mark.parametrize("script", [ENDED_IN_A_FRAME, ENDED_BETWEEN_SPINS])
-def test_the_end_of_the_middleware_is_an_end_with_status_0(start, spinner, bundle_folder, tmp_path, script):
+@pytest.mark.parametrize(("script", "depth"), [(ENDED_IN_A_FRAME, 1), (ENDED_IN_A_FRAME, 2), (ENDED_BETWEEN_SPINS, 1)])
+def test_the_end_of_the_middleware_is_an_end_with_status_0(start, spinner, bundle_folder, tmp_path, script, depth):
     watcher = Watcher(spinner)
     with (tmp_path / "log").open("w") as file:
-        process = start(
-            [sys.executable, "-c", script, "--ros-args", *parameters(bundle=bundle_folder, threads=1)], file
-        )
+        wanted = parameters(bundle=bundle_folder, threads=1, pipeline_depth=depth)
+        process = start([sys.executable, "-c", script, "--ros-args", *wanted], file)
     watcher.send_until(lambda: process.poll() is not None, 30)
     output = (tmp_path / "log").read_text()
     assert process.returncode == 0, output

@@ -162,19 +162,19 @@ class InferenceHealth:
         self._age_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._failure = ""
         self._failed_s = float("-inf")
-        self._in_hand_s: float | None = None  # since when a frame has been in hand
+        self._in_hand_s: list[float] = []  # since when each frame has been in hand
         self.activity = ""  # what takes long right now, e.g. building an engine; "" in normal operation
         self.activity_since_s = 0.0
 
     def took(self, now_s: float) -> None:
         """Note that the worker took a frame in hand."""
         with self._lock:
-            self._in_hand_s = now_s
+            self._in_hand_s.append(now_s)
 
-    def laid_down(self) -> None:
-        """Note that the worker is through with its frame, however it ended."""
+    def laid_down(self, since_s: float) -> None:
+        """Note that the worker is through with the frame it took at ``since_s``, however it ended."""
         with self._lock:
-            self._in_hand_s = None
+            self._in_hand_s.remove(since_s)
 
     def done(self, now_s: float, latency_s: float, age_s: float) -> None:
         """Note a published frame: ``latency_s`` since it was received, ``age_s`` since its stamp (ROS clock)."""
@@ -215,7 +215,7 @@ class InferenceHealth:
     def _judge(self, now_s: float) -> tuple[Level, str]:
         if self.activity:
             return Level.WARN, f"{self.activity}, {now_s - self.activity_since_s:.0f} s so far"
-        in_hand_s = now_s - self._in_hand_s if self._in_hand_s is not None else 0.0
+        in_hand_s = now_s - min(self._in_hand_s, default=now_s)
         if in_hand_s > STUCK_S and in_hand_s > 5 * float(np.median(self._latency_s or [0.0])):
             return Level.ERROR, f"one frame has been in inference for {in_hand_s:.0f} s; the model or its device hangs"
         last_done_s = self._done_s[-1] if self._done_s else float("-inf")

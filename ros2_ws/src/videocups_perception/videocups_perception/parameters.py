@@ -77,6 +77,11 @@ class NodeParameters:
         "held back (for evaluating bags, with input_reliability 'reliable').",
         choices=("newest", "none"),
     )
+    pipeline_depth: int = _parameter(
+        1,
+        "2: the next frame is inferred while this one is tracked and published, for a higher rate at a higher latency.",
+        choices=(1, 2),
+    )
     queue_depth: int = _parameter(4, "Frames that may wait with drop_policy 'none'.", between=(1, 1000))
     input_reliability: str = _parameter(
         "best_effort", "QoS of the image subscription.", choices=("best_effort", "reliable")

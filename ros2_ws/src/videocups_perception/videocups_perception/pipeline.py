@@ -8,13 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from videocups_core.stream import Stream
-from videocups_core.types import CameraModel
+from videocups_core.engine.base import RawOutputs
+from videocups_core.preprocess import Placement
+from videocups_core.stream import Stream, Timings
+from videocups_core.types import CameraModel, PanopticFrame
 from videocups_perception.conversions import ImageMessage, check_layout, rgb_from_message, stamp_ns
 from videocups_perception.diagnostics import InferenceHealth, InputHealth
 from videocups_perception.outputs import Output, Outputs
+from videocups_perception.overlap import OverlappingWorker
 from videocups_perception.parameters import NodeParameters
 from videocups_perception.rotation import turn, turn_back, turn_frame_back
 from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
@@ -31,8 +36,25 @@ class Job:
     restarts: int
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A job after its inference, before its turn with the tracker; ``since_s``: when it was taken in hand."""
+
+    job: Job
+    since_s: float
+    rgb: NDArray[np.uint8]
+    raw: RawOutputs
+    placement: Placement
+    pre_ms: float
+    infer_ms: float
+
+
 class Pipeline:
-    """What ``configure`` makes and ``cleanup`` frees. ``take`` runs on the executor, the rest on the worker."""
+    """What ``configure`` makes and ``cleanup`` frees. ``take`` runs on the executor, the rest on the worker.
+
+    With ``pipeline_depth`` 2 the worker has two threads: one prepares and infers a frame, which touches no state, while
+    the other tracks and publishes the frame before.
+    """
 
     def __init__(
         self,
@@ -61,8 +83,14 @@ class Pipeline:
         self._publishing = False
         keep_all = parameters.drop_policy == "none"
         capacity = parameters.queue_depth if keep_all else 1
-        self.worker: FrameWorker[Job] = FrameWorker(
-            self._process, self._on_drop, capacity=capacity, wait_for_room=keep_all, held_back=held_back
+        overlap = parameters.pipeline_depth == 2
+        kind: Callable[..., FrameWorker[Job]] = OverlappingWorker if overlap else FrameWorker
+        self.worker = kind(
+            self._begin if overlap else self._process,
+            self._on_drop,
+            capacity=capacity,
+            wait_for_room=keep_all,
+            held_back=held_back,
         )
 
     def start(self, health: InputHealth) -> None:
@@ -115,27 +143,77 @@ class Pipeline:
             self.worker.offer(Job(message, heard_s, self._restarts))
 
     def _process(self, job: Job) -> None:
-        self._inference.took(time.monotonic())
+        """Depth 1: the whole way."""
+        since_s = time.monotonic()
+        self._inference.took(since_s)
         try:
-            self._work(job)
+            rgb = self._read(job)
+            self._restart_for(job)
+            confident = self.outputs.wants_confidence
+            image = turn(rgb, self._rotation_deg)
+            frame = self.stream.step(image, stamp_ns(job.message.header), confidence=confident)
+            self._publish(job, rgb, frame)
         except Exception as error:
-            if self.outputs.can_publish:
-                raise
-            raise FrameRejected(DropCause.STOPPED, "the process was told to stop meanwhile") from error
+            self._excuse(error)
+            raise
         finally:
-            self._inference.laid_down()
+            self._inference.laid_down(since_s)
 
-    def _work(self, job: Job) -> None:
+    def _begin(self, job: Job) -> Callable[[], None]:
+        """Depth 2, first half: all that touches no track. Return the second half."""
+        since_s = time.monotonic()
+        self._inference.took(since_s)
+        try:
+            begun = self._infer(job, since_s, self._read(job))
+        except Exception as error:
+            self._inference.laid_down(since_s)
+            self._excuse(error)
+            raise
+        return lambda: self._finish(begun)
+
+    def _infer(self, job: Job, since_s: float, rgb: NDArray[np.uint8]) -> Begun:
+        start_s = time.perf_counter()
+        prepared = self.stream.prepare(turn(rgb, self._rotation_deg))
+        prepared_s = time.perf_counter()
+        raw = self.stream.engine.infer(prepared.network_image)
+        pre_ms, infer_ms = (prepared_s - start_s) * 1e3, (time.perf_counter() - prepared_s) * 1e3
+        return Begun(job, since_s, rgb, raw, prepared.placement, pre_ms, infer_ms)
+
+    def _finish(self, begun: Begun) -> None:
+        """Depth 2, second half: the tracker and the topics, frame after frame."""
+        try:
+            self._restart_for(begun.job)
+            confident = self.outputs.wants_confidence
+            start_s = time.perf_counter()
+            stamp = stamp_ns(begun.job.message.header)
+            frame = self.stream.finish(begun.raw, begun.placement, stamp, confidence=confident)
+            self.stream.timings = Timings(begun.pre_ms, begun.infer_ms, (time.perf_counter() - start_s) * 1e3)
+            self._publish(begun.job, begun.rgb, frame)
+        except Exception as error:
+            self._excuse(error)
+            raise
+        finally:
+            self._inference.laid_down(begun.since_s)
+
+    def _excuse(self, error: Exception) -> None:
+        """Turn an error into a drop somebody asked for, where the process was told to stop."""
+        if not self.outputs.can_publish:
+            raise FrameRejected(DropCause.STOPPED, "the process was told to stop meanwhile") from error
+
+    def _read(self, job: Job) -> NDArray[np.uint8]:
         rgb = rgb_from_message(job.message)
         if self.health is not None:
             self.health.usable(time.monotonic())
         self.image_size = (rgb.shape[1], rgb.shape[0])
+        return rgb
+
+    def _restart_for(self, job: Job) -> None:
         if job.restarts != self._restarts_done:
             self.stream.reset()
             self._restarts_done = job.restarts
+
+    def _publish(self, job: Job, rgb: NDArray[np.uint8], frame: PanopticFrame) -> None:
         header = job.message.header
-        confident = self.outputs.wants_confidence
-        frame = self.stream.step(turn(rgb, self._rotation_deg), stamp_ns(header), confidence=confident)
         confidence = self.stream.confidence
         if confidence is not None:
             confidence = turn_back(confidence, self._rotation_deg)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 HELD_BACK_PERIOD_S = 0.05
 
@@ -74,7 +75,7 @@ class FrameWorker(Generic[Item]):
 
     def __init__(
         self,
-        process: Callable[[Item], None],
+        process: Callable[[Item], object],
         on_drop: Callable[[DropCause, Exception | None], None] = lambda cause, error: None,
         *,
         capacity: int = 1,
@@ -90,7 +91,7 @@ class FrameWorker(Generic[Item]):
         self._held_back = held_back
         self._changed = threading.Condition()
         self._waiting: deque[Item] = deque()
-        self._busy = False
+        self._in_hand = 0
         self._running = False
         self._thread: threading.Thread | None = None
         self._received = 0
@@ -164,37 +165,46 @@ class FrameWorker(Generic[Item]):
     def idle(self) -> bool:
         """Say whether nothing waits and nothing is in hand."""
         with self._changed:
-            return not self._busy and not self._waiting
+            return not self._in_hand and not self._waiting
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while self._running and not self._waiting:
-                    self._changed.wait()
-                if not self._running:
-                    return
-                item = self._waiting.popleft()
-                self._busy = True
-                self._changed.notify_all()
-            cause, error = self._attempt(item)
+        while (item := self._next()) is not None:
+            outcome = attempt(self._process, item)
             del item  # a frame is megabytes; do not hold it while waiting for the next
-            with self._changed:
-                self._busy = False
-                if cause is None:
-                    self._processed += 1
-                else:
-                    self._dropped[cause] += 1
-            if cause is not None:
-                self._on_drop(cause, error)
+            self._settle(outcome)
 
-    def _attempt(self, item: Item) -> tuple[DropCause | None, Exception | None]:
-        try:
-            self._process(item)
-        except FrameRejected as rejection:
-            return rejection.cause, rejection
-        except Exception as error:  # the boundary: counted and reported through on_drop, the next frame is tried
-            return DropCause.FAILED, error
-        return None, None
+    def _next(self) -> Item | None:
+        """Wait for an item and take it in hand; None once the worker is stopped."""
+        with self._changed:
+            while self._running and not self._waiting:
+                self._changed.wait()
+            if not self._running:
+                return None
+            item = self._waiting.popleft()
+            self._in_hand += 1
+            self._changed.notify_all()
+        return item
+
+    def _settle(self, outcome: object) -> None:
+        """Book the oldest item in hand; an exception for an outcome is a drop."""
+        error = outcome if isinstance(outcome, Exception) else None
+        cause = error.cause if isinstance(error, FrameRejected) else DropCause.FAILED
+        with self._changed:
+            self._in_hand -= 1
+            if error is None:
+                self._processed += 1
+            else:
+                self._dropped[cause] += 1
+        if error is not None:
+            self._on_drop(cause, error)
+
+
+def attempt(step: Callable[..., Result], *arguments: object) -> Result | Exception:
+    """Return what ``step`` returns, or what it raised: the boundary, behind which the next item is tried."""
+    try:
+        return step(*arguments)
+    except Exception as error:  # counted and reported through on_drop
+        return error
 
 
 @dataclass(frozen=True)
