@@ -32,7 +32,7 @@ def _parameter(
 class NodeParameters:
     """What a user can set; anything not live is read when the node is configured."""
 
-    bundle: str = _parameter("", "Folder of the model bundle (model.onnx and model.json).")
+    bundle: str = _parameter("", "Folder of the model bundle (model.onnx, model.json); '' for the shipped one.")
     image_topic: str = _parameter("image", "Camera topic, relative to the node's namespace unless it starts with '/'.")
     image_transport: str = _parameter(
         "raw",
