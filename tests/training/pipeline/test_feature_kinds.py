@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from videocups.pipeline.failures import TooManyFailuresError
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import label_config
 from videocups.pipeline.run import RunConfig, run_stages
@@ -56,6 +57,12 @@ def test_self_trained_features_need_a_run_and_follow_its_content(street: Path, t
     (tmp_path / "run").rename(tmp_path / "older")
     run_training(PretrainTask([street / "a"], again), again.loop, tmp_path / "run")
     assert label(street, "clusters", features=features) == {"vectors": 4, "clusters": 1}
+
+
+def test_codes_with_depth_need_frames_that_have_some(tmp_path: Path) -> None:
+    write_clip(World(WorldConfig(seed=5, num_frames=1, height=64, width=96)), tmp_path / "a")  # no pair, so no depth
+    with pytest.raises(TooManyFailuresError, match="none of 1 frames has depth, which codes are distilled with"):
+        label(tmp_path, "clusters", codes={"enabled": True})
 
 
 def test_codes_stand_between_features_and_clusters(street: Path) -> None:

@@ -109,6 +109,7 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
         DistilSettings(features, codes, low_scale),
         (Input("frames", need="any"), Input("depth", need="optional")),
         (Output("head", ".npz"),),
+        version=2,
         final=True,
     )
     return (
@@ -136,19 +137,24 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
 
 
 def distil_features(work: Work, settings: DistilSettings) -> dict[str, Any]:
-    """Learn a head on the features of evenly spread frames; with depth where every one of them has it."""
+    """Learn a head on the features of evenly spread frames, of those with depth where depth takes part."""
     from videocups.semantics.coding import learn_coding
 
     extractor = extractor_of(settings.features)
     places = [(group, clip, n) for group, clip in enumerate(work.members()) for n in clip.numbers("frames")]
-    step = max(1, -(-len(places) // settings.codes.frames))
-    with_depth = [place for place in places if place[1].has("depth", place[2])]
     config = settings.codes.distill
-    if config.depth_term != "off" or config.sampling == "furthest":
-        places = with_depth
-    frames = []
+    needs_depth = config.depth_term != "off" or config.sampling == "furthest"
+    if needs_depth:
+        known = [place for place in places if place[1].has("depth", place[2])]
+        if not known:
+            raise ValueError(
+                f"none of {len(places)} frames has depth, which codes are distilled with; set "
+                "semantics.codes.distill.depth_term: off and sampling: random"
+            )
+        places = known
+    step, frames = max(1, -(-len(places) // settings.codes.frames)), []
     for group, clip, number in places[::step]:
-        depth = clip.read("depth", number)["depth_heights"].astype(np.float32) if places is with_depth else None
+        depth = clip.read("depth", number)["depth_heights"].astype(np.float32) if needs_depth else None
         small = shrunk(clip.read("frames", number), settings.low_scale)
         frames.append((extractor.extract(small), depth, group))
     return {
