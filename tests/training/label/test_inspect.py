@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from videocups.cli import main
-from videocups.label.inspect_layers import draw_ids
+from videocups.label.inspect_layers import draw_classes, draw_ids
 from videocups.pipeline.formats import encode
 from videocups_core.clip import ClipInfo, write_clip_info
+from videocups_core.palette import class_colors
 
 
 @pytest.fixture
@@ -81,3 +82,13 @@ def test_ids_keep_their_colour_from_frame_to_frame():
     assert draw_ids(ids, image)[10, 10].tolist() == draw_ids(other, image)[10, 10].tolist()
     assert draw_ids(ids, image)[0, 0].tolist() == [45, 45, 45]
     assert draw_ids(ids, image)[5, 10].tolist() == [255, 255, 255]
+
+
+def test_a_class_keeps_its_colour_and_void_is_black():
+    image = np.full((2, 256, 3), 100, np.uint8)
+    classes = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
+    picture = draw_classes(classes, image)
+    expected = (35 + 0.65 * class_colors(3)).astype(np.uint8)  # a longer table begins with the shorter one
+    np.testing.assert_array_equal(picture[0, :3], expected)
+    np.testing.assert_array_equal(picture[:, 255], 35)
+    assert len(np.unique(picture[0, :27], axis=0)) == 27

@@ -111,9 +111,11 @@ def test_a_stage_that_is_named_leaves_overlays(
     street: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config", str(street / "bearing.yaml"), "--executor", "inline", "--out", str(labelled)]
-    wanted = ["--stage", "tracks", "--stage", "panoptic"]
+    wanted = ["--stage", "tracks", "--stage", "smooth", "--stage", "panoptic"]
     assert main(["label", str(street / "clips"), *arguments, *wanted]) == 0
-    assert "overlays: overlays/tracks, overlays/panoptic in every clip" in capsys.readouterr().out
+    told = "overlays: overlays/tracks, overlays/semantics_smooth, overlays/panoptic in every clip"
+    assert told in capsys.readouterr().out
+    assert (labelled / "a" / "overlays" / "semantics_smooth" / "000000.jpg").is_file()
     pictures = sorted((labelled / "a" / "overlays" / "panoptic").iterdir())
     assert len(pictures) == FRAMES - 1  # what cannot be read cannot be drawn on
     assert cv2.imread(str(pictures[0])).shape == (64, 128, 3)

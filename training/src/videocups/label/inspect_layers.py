@@ -16,7 +16,7 @@ from videocups.pipeline.formats import decode
 from videocups_core.clip import Clip, frame_name
 from videocups_core.overlay import draw_overlay
 from videocups_core.palette import class_colors, track_colors
-from videocups_core.types import ClassInfo, PanopticFrame
+from videocups_core.types import VOID_CLASS, ClassInfo, PanopticFrame
 from videocups_core.visualize import colorize_depth, colorize_flow, colorize_probability
 
 Picture = NDArray[np.uint8]
@@ -68,9 +68,10 @@ def draw_ids(ids: NDArray[np.int32], image: Picture) -> Picture:
 
 
 def draw_classes(classes: NDArray[np.uint8], image: Picture) -> Picture:
-    """Draw pseudo-classes over the image; a class keeps its colour."""
-    colors = class_colors(256)[classes]
-    return (0.35 * image + 0.65 * colors).astype(np.uint8)
+    """Draw pseudo-classes over the image; a class keeps its colour, void is black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[:VOID_CLASS] = class_colors(VOID_CLASS)
+    return (0.35 * image + 0.65 * table[classes]).astype(np.uint8)
 
 
 def read_panoptic(path: Path) -> tuple[PanopticFrame, tuple[ClassInfo, ...]]:
