@@ -1,13 +1,16 @@
-"""1080p rgb8 at 30 Hz from another process through the node, against the bare stream loop on the same images.
+"""Images at 30 Hz from another process through the node, against the bare stream loop on the same images.
 
 Also at three times that rate: newest wins, so the age of the output must stay bounded and every frame be accounted for.
-Run inside a ROS environment: python benchmarks/node_throughput.py
+Run inside a ROS environment: python benchmarks/node_throughput.py; the stand-in model on 1080p by default, or
+--bundle ros2_ws/src/videocups_perception/models/street_small --size 256x512 --threads 2 for the shipped one.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -22,23 +25,44 @@ from videocups_perception.conversions import stamp_ns
 from videocups_perception.node_process import keep_large_buffers
 
 
+@dataclass(frozen=True)
+class Model:
+    """What both sides run."""
+
+    folder: Path
+    threads: int
+
+    def stream(self) -> Stream:
+        """Return the bare loop."""
+        bundle = read_bundle(self.folder)
+        engine = create_engine(bundle, EngineConfig(device="cpu", threads=self.threads))
+        engine.load()
+        engine.warm_up()
+        return Stream(bundle, engine)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=30.0)
     parser.add_argument("--seconds", type=float, default=6.0, help="of every round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bundle", type=Path, default=BUNDLE)
+    parser.add_argument("--size", default="1080x1920", metavar="HxW", help="of the images (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of the network")
     options = parser.parse_args()
+    model = Model(options.bundle.resolve(), options.threads)
+    height, width = map(int, options.size.split("x"))
     keep_large_buffers()  # the bare loop gets what the node has
-    print(f"machine: {machine()}; stand-in bundle, one inference thread")
-    images = world_images(1080, 1920, 8)
+    print(f"machine: {machine()}; {model.folder.name} on {height}x{width}, {model.threads} inference threads")
+    images = world_images(height, width, 8)
     frames = round(options.rate * options.seconds)
     listener = Listener()
-    node = NodeProcess()
+    node = NodeProcess(bundle=model.folder, threads=model.threads)
     listener.wait_until_active()
     bare, steady = [], []
     try:
         for number in range(options.rounds):  # in turn, so that the machine's other work hits both alike
-            bare.append(bare_fps(images, 60))
+            bare.append(bare_fps(model, images, 60))
             print(f"round {number}: bare stream.step loop {bare[-1]:.1f} frames/s")
             before_s = node.cpu_s()
             steady.append(measure(listener, images, options.rate, frames))
@@ -46,7 +70,7 @@ def main() -> None:
             print(f"round {number}: the node used {steady[-1]['cpu_ms']:.1f} ms of processor time a frame")
             report(f"round {number}: {options.rate:g} Hz", steady[-1])
             if number == 0 and steady[0]["lost"] == steady[0]["dropped"] == 0:
-                check_equal(images, steady[0]["segments"])
+                check_equal(model, images, steady[0]["segments"])
         overload = measure(listener, images, 3 * options.rate, 3 * frames)
         report(f"{3 * options.rate:g} Hz", overload)
     finally:
@@ -63,23 +87,15 @@ def main() -> None:
     )
 
 
-def bare_fps(images: list[np.ndarray], frames: int) -> float:
+def bare_fps(model: Model, images: list[np.ndarray], frames: int) -> float:
     """Frames per second of the stream alone, from the median of its steps."""
-    stream = make_stream()
+    stream = model.stream()
     took_s = []
     for index in range(frames):
         start_s = time.perf_counter()
         stream.step(images[index % len(images)], index)
         took_s.append(time.perf_counter() - start_s)
     return 1.0 / median(took_s[frames // 4 :])
-
-
-def make_stream() -> Stream:
-    bundle = read_bundle(BUNDLE)
-    engine = create_engine(bundle, EngineConfig(device="cpu", threads=1))
-    engine.load()
-    engine.warm_up()
-    return Stream(bundle, engine)
 
 
 def measure(listener: Listener, images: list[np.ndarray], rate_hz: float, frames: int) -> dict:
@@ -126,9 +142,9 @@ def report(title: str, row: dict) -> None:
     )
 
 
-def check_equal(images: list[np.ndarray], segments: list) -> None:
+def check_equal(model: Model, images: list[np.ndarray], segments: list) -> None:
     """Compare the node's tables with the bare loop's, row by row."""
-    stream = make_stream()
+    stream = model.stream()
     stream.step(images[-1], 0)  # the one that goes ahead
     for index, message in enumerate(segments):
         frame: PanopticFrame = stream.step(images[index % len(images)], stamp_ns(message.header))
