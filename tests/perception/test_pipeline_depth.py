@@ -78,6 +78,12 @@ def assert_answer(result, truth, header, *, first_index=0):
     assert (segments.frame_index, segments.track_epoch) == (truth.frame_index - first_index, truth.track_epoch)
 
 
+def assert_nothing_in_hand(rig):
+    """Ask the diagnostics from a time at which any frame still in hand would have hung for long."""
+    status = rig.node.reporter.inference.status("inference", {}, time.monotonic() + 1000)
+    assert int(status.level) == 0, status.message
+
+
 def test_a_burst_with_a_jump_in_time_gives_the_worlds_answers_in_order(make_rig):
     rig, halves = started(make_rig, 0.01, 0.01, **EVERY_FRAME)
     stamps = [T0 + index * 100 * MS + index for index in range(12)]
@@ -113,6 +119,7 @@ def test_a_frame_that_breaks_either_half_is_left_out_and_the_tracks_go_on(make_r
     rig.wait(lambda: rig.values("image").get("dropped_failed") == "3")
     counts = rig.node.pipeline.worker.counts()
     assert (counts.received, counts.processed, dict(counts.dropped)) == (14, 11, {"failed": 3})
+    assert_nothing_in_hand(rig)
     told = {status.message for _, status in rig.statuses("inference") if status.level == b"\x02"}
     assert "RuntimeError: the accelerator fell off the bus" in told
 
@@ -169,7 +176,8 @@ def test_deactivated_while_full_it_publishes_nothing_more_and_starts_again(make_
     rig.oracle.reset()
     message = rig.image(0, T0)
     assert_answer(rig.exchange(message), rig.oracle.step(0, T0), message.header, first_index=2)
-    rig.wait(lambda: rig.status("inference").level == b"\x00")  # nothing counts as being in hand any more
+    rig.wait(lambda: worker.idle)
+    assert_nothing_in_hand(rig)
 
 
 def test_rounds_leave_no_thread(make_rig):
@@ -183,16 +191,24 @@ def test_rounds_leave_no_thread(make_rig):
     assert counts[-1] == counts[1]
 
 
-def test_the_rate_is_that_of_the_slower_half_instead_of_both_together(make_rig):
-    half_s, frames = 0.06, 12
-    period_s = {}
+def rate_gain(make_rig, half_s, frames):
+    """Return how many times as fast depth 2 works off a burst, with both halves slowed down alike."""
+    took_s = {}
     for depth in (1, 2):
         rig, halves = started(make_rig, half_s, half_s, **{**EVERY_FRAME, "pipeline_depth": depth})
+        start_s = time.monotonic()
         for index in range(frames):
             rig.send(rig.image(index, T0 + index * 100 * MS))
         results(rig, frames)
-        arrivals_s = [at_s for at_s, _ in rig.received["/vps/panoptic/segments"]]
-        period_s[depth] = float(np.median(np.diff(arrivals_s)))
+        took_s[depth] = time.monotonic() - start_s
         assert (halves.overlaps > 0) is (depth == 2)
-    assert period_s[1] >= 2 * half_s  # one after the other
-    assert period_s[1] > 1.3 * period_s[2]
+    assert took_s[1] >= frames * 2 * half_s  # one half after the other
+    assert took_s[2] >= (frames + 1) * half_s
+    return took_s[1] / took_s[2]
+
+
+def test_the_rate_is_that_of_the_slower_half_instead_of_both_together(make_rig):
+    gains = []
+    while not gains or (gains[-1] <= 1.4 and len(gains) < 3):  # a busy machine may spoil one
+        gains.append(rate_gain(make_rig, 0.08, 10))
+    assert gains[-1] > 1.4, gains  # 20 halves take the time of 11, and what is not slowed down takes what it takes
