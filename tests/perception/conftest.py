@@ -74,6 +74,7 @@ class Rig:
         self._observer = Spinner(lambda context: rclpy.create_node("observer", context=context))
         self.node, self.observer = self._vehicle.node, self._observer.node
         self._listening: set[str] = set()
+        self._closed = False
         self.images = self.observer.create_publisher(Image, "image", 10)
         self.jpegs = self.observer.create_publisher(CompressedImage, "image/compressed", 10)
         self.infos = self.observer.create_publisher(CameraInfo, "camera_info", 10)
@@ -160,6 +161,10 @@ class Rig:
         return {pair.key: pair.value for pair in self.status(what).values}
 
     def close(self) -> None:
+        """End node and observer, so that another rig is alone; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.on_node(self.node.stop_work)
         self._vehicle.close()
         self._observer.close()
