@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from videocups.cues.flow import DisFlow, FlowPair, flow_pair
 from videocups.pretrain.config import ViewConfig
+from videocups.train.resizing import resized
 from videocups_core.clip import Clip
 
 
@@ -63,7 +63,9 @@ class FramePairs:
         """Return a frame by its number, (H, W, 3) uint8 RGB."""
         if number not in self._frames:
             at, index = self._places[number]
-            image = _resized(self.clips[at].frame_rgb(index), self.config)
+            image = np.ascontiguousarray(
+                resized(self.clips[at].frame_rgb(index), (self.config.width, self.config.height))
+            )
             if not self._room(image.nbytes):
                 return image
             self._frames[number] = image
@@ -84,14 +86,6 @@ class FramePairs:
         fits = self._held + size <= self.config.cache_mib * 2**20
         self._held += size if fits else 0
         return fits
-
-
-def _resized(image: NDArray[np.uint8], config: ViewConfig) -> NDArray[np.uint8]:
-    if image.shape[:2] == (config.height, config.width):
-        return np.ascontiguousarray(image)
-    shrinks = image.shape[0] >= config.height and image.shape[1] >= config.width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (config.width, config.height), interpolation=how), dtype=np.uint8)
 
 
 def _halved(flow: FlowPair) -> FlowPair:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional as colors
 
+from videocups.train.resizing import resized
 from videocups.train.settings import WindowConfig
 from videocups_core.clip import Clip
 
@@ -58,7 +58,7 @@ class ClipWindows:
     def _frame(self, at: int, index: int) -> NDArray[np.uint8]:
         key = (at, index)
         if key not in self._cache:
-            image = _resized(self.clips[at].frame_rgb(index), self.config)
+            image = resized(self.clips[at].frame_rgb(index), (self.config.width, self.config.height))
             if (len(self._cache) + 1) * image.nbytes > self.config.cache_mib * 2**20:
                 return image
             self._cache[key] = image
@@ -92,14 +92,6 @@ def jittered(frames: Tensor, config: WindowConfig, rng: np.random.Generator) -> 
     frames = colors.adjust_saturation(frames, 1 + saturation)
     changed: Tensor = colors.adjust_hue(frames, hue)
     return changed
-
-
-def _resized(image: NDArray[np.uint8], config: WindowConfig) -> NDArray[np.uint8]:
-    if image.shape[:2] == (config.height, config.width):
-        return image
-    shrinks = image.shape[0] >= config.height and image.shape[1] >= config.width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (config.width, config.height), interpolation=how), dtype=np.uint8)
 
 
 def _check_camera(clip: Clip) -> None:
