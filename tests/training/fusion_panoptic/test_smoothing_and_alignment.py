@@ -6,7 +6,7 @@ import pytest
 from videocups.cues.flow import FlowPair, visible
 from videocups.fusion.alignment import align, count_classes, majority_classes, track_votes
 from videocups.fusion.smoothing import smooth_clip
-from videocups.fusion.split import SplitConfig, load_split, split_things
+from videocups.fusion.split import SplitConfig, split_things
 
 SHAPE = (6, 12)
 
@@ -107,7 +107,7 @@ def test_alignment_of_other_sizes_is_refused():
         track_votes(classes, tracks, 3)
 
 
-def test_things_are_classes_that_lie_in_instances(tmp_path):
+def test_things_are_classes_that_lie_in_instances():
     classes, tracks = clip()
     classes[0][0, :] = 4  # 12 px of class 4 outside
     counts = count_classes(align(classes, tracks, {1: 4, 2: 2}), tracks, 5)
@@ -117,13 +117,10 @@ def test_things_are_classes_that_lie_in_instances(tmp_path):
     np.testing.assert_allclose(split.ratios, [0, 0, 0.6, 0, 0.4])
     assert split.is_thing.tolist() == [False, False, True, False, False]
     assert split_things(counts).is_thing.tolist() == [False, False, True, False, True]  # .08
-    split.save(tmp_path / "thing_stuff.json")
-    loaded = load_split(tmp_path / "thing_stuff.json")
-    np.testing.assert_array_equal(loaded.is_thing, split.is_thing)
-    np.testing.assert_allclose(loaded.ratios, split.ratios)
-    assert (tmp_path / "thing_stuff.json").read_text().index('"class_id": 2') < (
-        tmp_path / "thing_stuff.json"
-    ).read_text().index('"class_id": 4')
+    table = split.table()
+    assert table["threshold"] == 0.5
+    assert [row["class_id"] for row in table["classes"]] == [2, 4, 0, 1, 3]  # best first
+    assert table["classes"][1] == {"class_id": 4, "ratio": 0.4, "is_thing": False, "inside_px": 48, "all_px": 72}
 
 
 def test_without_instances_there_are_no_things():

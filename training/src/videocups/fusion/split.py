@@ -1,20 +1,18 @@
 """Which pseudo-classes are things (VideoCUPS §3.1): those that lie in moving instances often enough.
 
 The share of each class's pixels that lie inside instances is normalised to sum 1 over the classes; classes above the
-threshold ψ are things. Reads the counts of all clips, writes ``thing_stuff.json`` once for all of them.
+threshold ψ are things.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videocups.fusion.alignment import ClassCounts
-from videocups_core.clip import write_atomically
 from videocups_core.config import setting
 
 
@@ -34,8 +32,8 @@ class ThingStuffSplit:
     threshold: float
     counts: ClassCounts
 
-    def save(self, path: Path) -> None:
-        """Write JSON: the classes in descending order of their ratio, so that a gap in the ratios shows."""
+    def table(self) -> dict[str, Any]:
+        """Return rows for JSON: the classes in descending order of their ratio, so that a gap in the ratios shows."""
         order = np.argsort(-self.ratios, kind="stable")
         rows = [
             {
@@ -47,8 +45,7 @@ class ThingStuffSplit:
             }
             for k in order
         ]
-        content = {"threshold": self.threshold, "classes": rows}
-        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+        return {"threshold": self.threshold, "classes": rows}
 
 
 def split_things(counts: ClassCounts, config: SplitConfig | None = None) -> ThingStuffSplit:
@@ -58,12 +55,3 @@ def split_things(counts: ClassCounts, config: SplitConfig | None = None) -> Thin
     total = share.sum()
     ratios = share / total if total > 0 else share
     return ThingStuffSplit(ratios, ratios > config.threshold, config.threshold, counts)
-
-
-def load_split(path: Path) -> ThingStuffSplit:
-    """Read what ``ThingStuffSplit.save`` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows = sorted(content["classes"], key=lambda row: row["class_id"])
-    inside, everywhere = (np.array([row[key] for row in rows], np.int64) for key in ("inside_px", "all_px"))
-    counts = ClassCounts(inside, everywhere)
-    return split_things(counts, SplitConfig(content["threshold"]))

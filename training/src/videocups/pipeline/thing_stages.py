@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,7 +119,7 @@ def split_tracks(work: Work, settings: SplitSettings) -> dict[str, Any]:
     inside = sum((clip.votes.sum(axis=0) for clip in tracks), np.zeros_like(found[0]["all_px"]))
     counts = ClassCounts(inside, sum((arrays["all_px"] for arrays in found), np.zeros_like(inside)))
     things = find_things(tracks, counts, settings.split, settings.things)
-    table = split_table(things.split)
+    table = things.split.table()
     for row in table["classes"]:
         row["panoptic_class"] = int(things.class_of_pixel_class[row["class_id"]])
     ignored = sum(len(clip.ids) - len(things.kept(clip, settings.things)) for clip in tracks)
@@ -152,16 +149,7 @@ def split_classes(work: Work, config: SplitConfig) -> dict[str, Any]:
     total = counts[0]
     for other in counts[1:]:
         total += other
-    return {"thing_stuff": split_table(split_things(total, config))}
-
-
-def split_table(split: ThingStuffSplit) -> dict[str, Any]:
-    """Return the split as it is saved."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "split.json"
-        split.save(path)
-        table: dict[str, Any] = json.loads(path.read_text())
-    return table
+    return {"thing_stuff": split_things(total, config).table()}
 
 
 def counts_from_json(table: Mapping[str, Any]) -> ClassCounts:
