@@ -6,7 +6,7 @@ from torchvision.ops import roi_align
 
 from videocups.model.boxes import clip, decode, iou
 from videocups.model.config import STRIDES, RpnConfig
-from videocups.model.pooling import level_of, pool_boxes
+from videocups.model.pooling import align, level_of, pool_boxes
 from videocups.model.rpn import RegionProposals, level_anchors
 
 CONFIG = RpnConfig(anchor_sizes=(16, 32, 64, 128, 256), pre_nms=30)
@@ -34,7 +34,32 @@ def test_each_box_is_pooled_from_its_level_of_its_image():
     rows = [(0, boxes[0][0]), (0, boxes[0][1]), (1, boxes[1][0])]
     for pooled, (image, box), name in zip(found, rows, ("p2", "p4", "p3"), strict=True):
         alone = roi_align(features[name][image : image + 1], [box[None]], 7, 1 / STRIDES[name], 2, aligned=True)
-        assert torch.equal(pooled, alone[0])
+        torch.testing.assert_close(pooled, alone[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("size", [7, 14])
+def test_rows_give_what_torchvisions_roi_align_gives(size, samples):
+    generator = torch.Generator().manual_seed(1)
+    field = torch.randn(3, 8, 9, 13, generator=generator, dtype=torch.float64, requires_grad=True)
+    corner = torch.rand(60, 2, generator=generator, dtype=torch.float64) * torch.tensor([70.0, 50.0]) - 10
+    boxes = torch.cat([corner, corner + torch.rand(60, 2, generator=generator, dtype=torch.float64) * 60], dim=1)
+    boxes[0], boxes[1], boxes[2] = torch.tensor([[-90.0, -90, -80, -80], [0, 0, 52, 36], [5, 5, 5, 5]])
+    places = torch.cat([torch.randint(0, 3, (60, 1), generator=generator).double(), boxes], dim=1)
+    voice = torch.randn(60, 8, size, size, generator=generator, dtype=torch.float64)
+    ours = align(field, places, size, 1 / 4, samples)
+    theirs = roi_align(field, places, size, 1 / 4, samples, aligned=True)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert torch.equal(ours[0], torch.zeros_like(ours[0])), "a box outside of the image reads nothing"
+    ours_back, theirs_back = (torch.autograd.grad((found * voice).sum(), field)[0] for found in (ours, theirs))
+    torch.testing.assert_close(ours_back, theirs_back, rtol=0, atol=1e-4)
+
+
+def test_half_precision_is_summed_in_full():
+    field = torch.ones(1, 4, 8, 8, dtype=torch.bfloat16)
+    pooled = align(field, torch.tensor([[0.0, 3, 3, 20, 20]]), 7, 1 / 4, 2)
+    assert pooled.dtype == torch.bfloat16
+    assert torch.equal(pooled, torch.ones_like(pooled))
 
 
 def test_no_box_is_fine():

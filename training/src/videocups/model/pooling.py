@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
@@ -34,10 +35,51 @@ def pool_boxes(
     levels = level_of(rows, canonical_px)
     chosen = [torch.nonzero(levels == index).squeeze(1) for index in range(len(POOLED))]
     pooled = [
-        roi_align(features[name], places[index], size, 1 / STRIDES[name], samples, aligned=True)
+        align(features[name], places[index], size, 1 / STRIDES[name], samples)
         for name, index in zip(POOLED, chosen, strict=True)
         if len(index) > 0  # else the backward pass would fill a whole level with zeros
     ]
     if not pooled:
         return features[POOLED[0]].new_zeros(0, features[POOLED[0]].shape[1], size, size)
     return torch.cat(pooled)[torch.cat(chosen).argsort()]
+
+
+def align(field: Tensor, places: Tensor, size: int, scale: float, samples: int) -> Tensor:
+    """Return (R, C, size, size) of places (R, 5), which are image, x0, y0, x1, y1, in a field (I, C, h, w)."""
+    if field.device.type == "cpu":
+        return _align_rows(field, places, size, scale, samples)
+    return roi_align(field, places, size, scale, samples, aligned=True)
+
+
+def _align_rows(field: Tensor, places: Tensor, size: int, scale: float, samples: int) -> Tensor:
+    """Do what torchvision's roi_align does as weighted sums of rows: a third of its time forwards and backwards."""
+    channels, height, width = field.shape[1:]
+    rows = field.permute(0, 2, 3, 1).reshape(-1, channels)
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # sums in bf16 would lose what is small
+    x, weight_x = _taps(places[:, 1::2] * scale - 0.5, width, size, samples)
+    y, weight_y = _taps(places[:, 2::2] * scale - 0.5, height, size, samples)
+    first = places[:, :1, None].long() * (height * width)
+    index = (first + y * width)[:, :, None, :, None] + x[:, None, :, None, :]
+    weight = weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]
+    cells = len(places) * size * size
+    pooled = F.embedding_bag(
+        index.reshape(cells, -1), rows, mode="sum", per_sample_weights=weight.reshape(cells, -1).to(rows.dtype)
+    )
+    return pooled.to(field.dtype).reshape(-1, size, size, channels).permute(0, 3, 1, 2)
+
+
+def _taps(ends: Tensor, extent: int, size: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Return the positions and weights (R, size, 2 · samples) that the cells between two ends (R, 2) read of one axis.
+
+    A sample between two positions reads both; beyond −1 and the extent it reads nothing, before that the border.
+    """
+    steps = (torch.arange(size * samples, dtype=ends.dtype, device=ends.device) + 0.5) / (size * samples)
+    sample = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * steps
+    inside = ((sample >= -1) & (sample <= extent)).to(sample.dtype) / samples
+    sample = sample.clamp(0, extent - 1)
+    below = sample.floor()
+    share = sample - below
+    above = (below + 1).clamp(max=extent - 1)
+    positions = torch.stack([below, above], dim=-1).long()
+    weights = torch.stack([(1 - share) * inside, share * inside], dim=-1)
+    return positions.reshape(len(ends), size, -1), weights.reshape(len(ends), size, -1)
