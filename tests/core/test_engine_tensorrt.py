@@ -11,7 +11,8 @@ import pytest
 
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine import EngineConfig, EngineError, create_engine
-from videocups_core.engine.tensorrt import TensorRtConfig, _Cuda
+from videocups_core.engine.cuda import Cuda
+from videocups_core.engine.tensorrt import TensorRtConfig
 from videocups_core.engine.tensorrt_build import build_engine, inspected_precision
 
 
@@ -27,7 +28,7 @@ def test_cuda_without_a_driver_is_a_sentence() -> None:
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU here")
     with pytest.raises(EngineError, match=r"CUDA call cudaSetDevice failed: .*; check GPU and driver"):
-        _Cuda(runtime, 0)
+        Cuda(runtime, 0)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ class EngineInfo:
     ``device``: ``cpu``, ``cuda:N`` or the GPU's name. ``provider``: the execution provider that holds the graph.
     ``outputs``: names the graph gives; ``semantic_score`` among them means a confidence map can be had.
     ``notes``: sentences a person should read, such as why a wish was not granted.
+    ``cuda_graph``: whether a frame is one captured CUDA graph.
     """
 
     backend: str
@@ -100,6 +101,7 @@ class EngineInfo:
     versions: Mapping[str, str]
     outputs: tuple[str, ...] = REQUIRED_OUTPUTS
     notes: tuple[str, ...] = ()
+    cuda_graph: bool = False
 
 
 class Engine(Protocol):

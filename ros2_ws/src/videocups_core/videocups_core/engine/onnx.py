@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from videocups_core.engine.base import (
     check_contract,
     check_image,
 )
-from videocups_core.engine.onnx_file import is_quantized, precision_of, read_onnx_facts
+from videocups_core.engine.cuda import Cuda, device_index, open_cuda
+from videocups_core.engine.gpu_run import session_run
+from videocups_core.engine.onnx_file import OnnxFacts, is_quantized, precision_of, read_onnx_facts
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32", "tensor(int64)": "int64"}
 
 
@@ -37,6 +40,8 @@ class OnnxConfig:
     device: str = "auto"
     # Threads inside an operator; 0 lets ONNX Runtime take all cores.
     threads: int = 0
+    # On CUDA: run a frame as one captured CUDA graph.
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         kind, _, index = self.device.partition(":")
@@ -44,6 +49,26 @@ class OnnxConfig:
             raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
         if self.threads < 0:
             raise ValueError(f"threads must be >= 0 (0: all cores), got {self.threads}")
+        if self.cuda_graph and kind == "cpu":
+            raise ValueError("cuda_graph needs a GPU and the device is cpu; set device to cuda or auto")
+
+
+Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A session that runs: on which provider, with or without a CUDA graph, and the graph it made of the file."""
+
+    session: Any
+    run: Run
+    executed: OnnxFacts
+    outputs: tuple[str, ...]
+    cuda_graph: bool = False
+
+    @property
+    def provider(self) -> str:
+        return str(self.session.get_providers()[0])
 
 
 class OnnxEngine:
@@ -52,9 +77,8 @@ class OnnxEngine:
     def __init__(self, bundle: ModelBundle, config: OnnxConfig | None = None) -> None:
         self.bundle = bundle
         self.config = config or OnnxConfig()
-        self._session: Any = None
+        self._run: Run | None = None
         self._info: EngineInfo | None = None
-        self._outputs: list[str] = []
 
     def load(self) -> None:
         """Create the session, check the contract, and verify device and precision."""
@@ -65,33 +89,30 @@ class OnnxEngine:
             raise EngineError(
                 f"{self.bundle.onnx_path} keeps weights in another file, which its hash does not cover; export it whole"
             )
-        providers, notes = self._providers(runtime.get_available_providers())
-        with tempfile.TemporaryDirectory(prefix="videocups-") as folder:
-            optimized = Path(folder) / "optimized.onnx"
-            session = self._create(runtime, data, providers, optimized)
-            executed = read_onnx_facts(optimized.read_bytes())
-        provider = self._verified_provider(session.get_providers(), notes)
-        self._check_graph(session)
-        precision = precision_of(executed.weight_types())
+        opened, notes = self._open(runtime, data)
+        self._verify_provider(opened, notes)
+        precision = precision_of(opened.executed.weight_types())
         if is_quantized(facts) and not precision.startswith(("int8", "mixed")):
             notes.append(f"the weights are stored quantised but multiplied in {precision}")
         stored = precision_of(facts.weight_types())
         if stored == "fp16" and precision != "fp16":
             notes.append(f"the weights are stored in fp16 but multiplied in {precision}")
-        if session.get_provider_options().get("CUDAExecutionProvider", {}).get("use_tf32") == "1":
+        cuda_options: Mapping[str, str] = opened.session.get_provider_options().get(_CUDA, {})
+        if cuda_options.get("use_tf32") == "1":
             notes.append("fp32 products run as TF32 on GPUs that have it, with 10 bits of mantissa")
-        self._session = session
+        self._run = opened.run
         self._info = EngineInfo(
             backend="onnxruntime",
-            device="cpu" if provider == "CPUExecutionProvider" else _cuda_device(session),
-            provider=provider,
+            device="cpu" if opened.provider == _CPU else f"cuda:{cuda_options.get('device_id', '0')}",
+            provider=opened.provider,
             precision=precision,
             threads=self.config.threads,
             input_shape=self.bundle.input.shape,
             model_sha256=self.bundle.onnx_sha256,
             versions={"onnxruntime": runtime.__version__, "python": platform.python_version()},
-            outputs=tuple(self._outputs),
+            outputs=opened.outputs,
             notes=tuple(notes),
+            cuda_graph=opened.cuda_graph,
         )
 
     def warm_up(self, runs: int = 2) -> None:
@@ -102,11 +123,10 @@ class OnnxEngine:
 
     def infer(self, image: NDArray[np.uint8]) -> RawOutputs:
         """Run the graph on one (1, H, W, 3) uint8 RGB image."""
-        if self._session is None:
+        if self._run is None:
             raise RuntimeError("the engine is not loaded; call load() first")
         check_image(image, self.bundle.input)
-        arrays = self._session.run(self._outputs, {INPUT_NAME: image})
-        return RawOutputs.from_mapping(dict(zip(self._outputs, arrays, strict=True)))
+        return RawOutputs.from_mapping(self._run(image))
 
     def describe(self) -> EngineInfo:
         """Say what runs where, as verified by ``load``."""
@@ -114,63 +134,110 @@ class OnnxEngine:
             raise RuntimeError("the engine is not loaded; call load() first")
         return self._info
 
-    def _create(self, runtime: Any, data: bytes, providers: list[Any], optimized: Path) -> Any:
+    def _open(self, runtime: Any, data: bytes) -> tuple[_Opened, list[str]]:
+        """Create the session with the most that can be had of what was asked for; notes say what was not."""
+        if not self._may_use_cuda(runtime.get_available_providers()):
+            notes = [] if self.config.device == "cpu" else ["no CUDA in this ONNX Runtime, running on the CPU"]
+            return self._create(runtime, data, [_CPU]), notes
+        cuda, trouble = _gpu(self.config.device)
+        options = {"device_id": str(device_index(self.config.device))}
+        if cuda is None:
+            opened = self._create(runtime, data, [(_CUDA, options), _CPU])
+            if opened.provider != _CUDA:
+                return opened, []
+            without = ", and without the CUDA graph that was asked for" if self.config.cuda_graph else ""
+            return opened, [f"frames are copied from and to pageable memory{without}: {trouble}"]
+        options["user_compute_stream"] = str(cuda.stream)
+        notes = []
+        if self.config.cuda_graph:
+            try:
+                providers = [(_CUDA, {**options, "enable_cuda_graph": "1"}), _CPU]
+                return self._create(runtime, data, providers, cuda, cuda_graph=True), []
+            except EngineError as error:
+                notes.append(f"a CUDA graph was asked for and could not be captured, running without ({error})")
+        return self._create(runtime, data, [(_CUDA, options), _CPU], cuda), notes
+
+    def _may_use_cuda(self, available: list[str]) -> bool:
+        if self.config.device == "cpu":
+            return False
+        if _CUDA not in available and self.config.device != "auto":
+            raise EngineError(
+                f"device {self.config.device!r} was asked for, but this ONNX Runtime has no CUDA (it has "
+                f"{', '.join(available)}); install onnxruntime-gpu or set device to cpu"
+            )
+        return _CUDA in available
+
+    def _create(
+        self, runtime: Any, data: bytes, providers: list[Any], cuda: Cuda | None = None, *, cuda_graph: bool = False
+    ) -> _Opened:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.config.threads
         options.inter_op_num_threads = 1
         # Idle pool threads that spin would take the cores the node's other threads need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The optimised graph is what runs; reading it back is how precision is verified and not assumed.
-        options.optimized_model_filepath = str(optimized)
         options.log_severity_level = 3
-        try:
-            return runtime.InferenceSession(data, sess_options=options, providers=providers)
-        except Exception as error:
-            # ONNX Runtime raises its own exception classes, one per status; all mean that this graph does not load.
-            raise EngineError(f"ONNX Runtime refuses {self.bundle.onnx_path}: {error}") from error
+        with tempfile.TemporaryDirectory(prefix="videocups-") as folder:
+            # The optimised graph is what runs; reading it back is how precision is verified and not assumed.
+            optimized = Path(folder) / "optimized.onnx"
+            options.optimized_model_filepath = str(optimized)
+            try:
+                session = runtime.InferenceSession(data, sess_options=options, providers=providers)
+            except Exception as error:
+                # ONNX Runtime raises its own exception classes, one per status; all mean that this does not load.
+                raise EngineError(f"ONNX Runtime refuses {self.bundle.onnx_path}: {error}") from error
+            executed = read_onnx_facts(optimized.read_bytes())
+        image, outputs = self._checked_tensors(session)
+        names = tuple(tensor.name for tensor in outputs)
+        if cuda is None or session.get_providers()[0] != _CUDA:
+            return _Opened(session, _host_run(session, names), executed, names)
+        run = session_run(session, cuda, image, outputs)
+        if cuda_graph:  # the first run captures
+            try:
+                run(np.zeros(self.bundle.input.shape, dtype=np.uint8))
+            except Exception as error:  # again a class per status
+                raise EngineError(str(error)) from error
+        return _Opened(session, run, executed, names, cuda_graph)
 
-    def _providers(self, available: list[str]) -> tuple[list[Any], list[str]]:
-        kind, _, index = self.config.device.partition(":")
-        if kind == "cpu":
-            return ["CPUExecutionProvider"], []
-        if "CUDAExecutionProvider" in available:
-            return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"], []
-        if kind == "cuda":
-            raise EngineError(
-                f"device {self.config.device!r} was asked for, but this ONNX Runtime has no CUDA (it has "
-                f"{', '.join(available)}); install onnxruntime-gpu or set device to cpu"
-            )
-        return ["CPUExecutionProvider"], ["no CUDA in this ONNX Runtime, running on the CPU"]
-
-    def _verified_provider(self, active: list[str], notes: list[str]) -> str:
-        """Return the provider that came up; ONNX Runtime only logs when CUDA fails, and goes on with the CPU."""
-        provider = active[0]
-        if provider == "CPUExecutionProvider" and self.config.device.startswith("cuda"):
+    def _verify_provider(self, opened: _Opened, notes: list[str]) -> None:
+        """Refuse or say a fall-back: ONNX Runtime only logs when CUDA fails, and goes on with the CPU."""
+        if opened.provider != _CPU or self.config.device == "cpu":
+            return
+        if self.config.device != "auto":
             raise EngineError(
                 f"device {self.config.device!r} was asked for, but CUDA did not come up and ONNX Runtime fell back "
                 "to the CPU; check driver and CUDA libraries, or set device to cpu or auto"
             )
-        if provider == "CPUExecutionProvider" and self.config.device == "auto" and not notes:
+        if not notes:
             notes.append("CUDA is installed but did not come up, running on the CPU")
-        return provider
+        if self.config.cuda_graph:
+            notes.append("a CUDA graph was asked for, which the CPU does not have")
 
-    def _check_graph(self, session: Any) -> None:
+    def _checked_tensors(self, session: Any) -> tuple[TensorSpec, list[TensorSpec]]:
+        """Return the input and the outputs that are read, where the graph keeps the contract."""
         inputs, outputs = ([_tensor(arg) for arg in args] for args in (session.get_inputs(), session.get_outputs()))
         try:
             check_contract(inputs, outputs, self.bundle.input)
         except ValueError as error:
             raise EngineError(f"{self.bundle.onnx_path}: {error}") from error
         wanted = (*REQUIRED_OUTPUTS, *OPTIONAL_OUTPUTS)
-        self._outputs = [tensor.name for tensor in outputs if tensor.name in wanted]
+        return inputs[0], [tensor for tensor in outputs if tensor.name in wanted]
+
+
+def _host_run(session: Any, names: tuple[str, ...]) -> Run:
+    """Return a run that leaves memory to ONNX Runtime, which on the CPU hands out its outputs without a copy more."""
+    return lambda image: dict(zip(names, session.run(names, {INPUT_NAME: image}), strict=True))
+
+
+def _gpu(device: str) -> tuple[Cuda | None, str]:
+    """Return the GPU for pinned memory and a stream of our own, or None and why there is none."""
+    try:
+        return open_cuda(device), ""
+    except EngineError as error:
+        return None, str(error)
 
 
 def _tensor(arg: Any) -> TensorSpec:
     return TensorSpec(arg.name, _DTYPES.get(arg.type, arg.type), tuple(arg.shape))
-
-
-def _cuda_device(session: Any) -> str:
-    options: Mapping[str, Mapping[str, str]] = session.get_provider_options()
-    return f"cuda:{options.get('CUDAExecutionProvider', {}).get('device_id', '0')}"
 
 
 def _import_onnxruntime() -> Any:
