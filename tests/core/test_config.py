@@ -110,7 +110,8 @@ def test_every_type_is_read():
         ({"steps": None}, "steps must be a whole number, got None"),
         ({"steps": 0}, "steps must be >= 1, got 0"),
         ({"steps": 10**7}, "steps must be <= 1000000, got 10000000"),
-        ({"lr": "1e-4"}, "lr must be a number, got '1e-4'"),
+        ({"lr": "fast"}, "lr must be a number, got 'fast'"),
+        ({"lr": "0.1"}, "lr must be a number, got '0.1'"),
         ({"lr": float("nan")}, "lr must be a number, got nan"),
         ({"lr": -0.1}, "lr must be >= 0.0"),
         ({"flip": 1}, "flip must be true or false, got 1"),
@@ -149,6 +150,11 @@ def test_every_value_of_a_mapping_keeps_the_range():
     assert from_mapping(Losses, {"weights": {"mask": 0.5, "box": 0.0}}).weights == {"mask": 0.5, "box": 0.0}
     with pytest.raises(ConfigError, match=r"weights\.box must be >= 0.0, got -1.0"):
         from_mapping(Losses, {"weights": {"mask": 0.5, "box": -1}}, "x.yaml")
+
+
+def test_a_number_with_an_exponent_is_one_although_yaml_reads_a_text():
+    assert from_mapping(Train, {"lr": "1e-3"}).lr == 1e-3
+    assert override(Train(), {"lr": "2E+1"}).lr == 20
 
 
 def test_a_number_too_large_for_a_float_is_named():

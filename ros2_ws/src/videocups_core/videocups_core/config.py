@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
 
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+"""numbers such as 1e-3, which YAML 1.1 reads as text"""
 _SCALARS = {
     bool: "true or false",
     int: "a whole number",
@@ -166,6 +169,8 @@ def _coerce_scalar(hint: Any, value: Any, source: str, name: str) -> Any:
     }
     if hint not in rules:
         raise TypeError(f"{source}: {name} is annotated {hint!r}, which configs do not support")
+    if hint is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
     if not rules[hint](value):
         raise _wrong(source, name, _SCALARS[hint], value)
     try:
