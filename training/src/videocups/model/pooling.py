@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from torchvision.ops import roi_align
 
 from videocups.model.boxes import area
@@ -62,7 +62,7 @@ def _align_rows(field: Tensor, places: Tensor, size: int, scale: float, samples:
     index = (first + y * width)[:, :, None, :, None] + x[:, None, :, None, :]
     weight = weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]
     cells = len(places) * size * size
-    pooled = F.embedding_bag(
+    pooled = functional.embedding_bag(
         index.reshape(cells, -1), rows, mode="sum", per_sample_weights=weight.reshape(cells, -1).to(rows.dtype)
     )
     return pooled.to(field.dtype).reshape(-1, size, size, channels).permute(0, 3, 1, 2)
