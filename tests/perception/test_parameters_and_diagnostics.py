@@ -194,3 +194,8 @@ def test_without_a_bundle_the_shipped_model_is_loaded():
     assert stream.bundle.model_id == "street_small"
     assert (stream.bundle.input.height, stream.bundle.input.width) == (256, 512)
     assert "int8" in model_facts(stream)["precision"]
+
+
+def test_a_graph_without_a_gpu_is_a_sentence():
+    with pytest.raises(ValueError, match="cuda_graph needs a GPU and the device is cpu"):
+        load_stream(NodeParameters(device="cpu", cuda_graph=True))

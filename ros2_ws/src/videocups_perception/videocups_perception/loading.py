@@ -21,6 +21,7 @@ def load_stream(parameters: NodeParameters) -> Stream:
         device=parameters.device,
         threads=parameters.threads,
         precision=parameters.precision,
+        cuda_graph=parameters.cuda_graph,
     )
     engine = create_engine(bundle, config)
     engine.load()
@@ -44,6 +45,7 @@ def model_facts(stream: Stream) -> dict[str, str]:
         "device": info.device,
         "precision": info.precision,
         "threads": str(info.threads),
+        "cuda_graph": str(info.cuda_graph).lower(),
         "input": "×".join(str(size) for size in info.input_shape),
     }
     facts |= {f"version_{name}": version for name, version in info.versions.items()}

@@ -51,6 +51,9 @@ class NodeParameters:
         "fp16", "TensorRT only; what really runs is verified and in the diagnostics.", choices=("fp32", "fp16")
     )
     threads: int = _parameter(0, "CPU threads of the network, 0 = all cores.", between=(0, 256))
+    cuda_graph: bool = _parameter(
+        False, "On a GPU: run a frame as one captured CUDA graph; where that cannot be, the diagnostics say why."
+    )
     autostart: bool = _parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     build_only: bool = _parameter(False, "Load the bundle, build the engine into the cache and exit.")
 

@@ -21,7 +21,11 @@ def run_bench(options: argparse.Namespace) -> str:
     """Measure what the options name; returns the table."""
     bundle = read_bundle(options.bundle)
     config = EngineConfig(
-        backend=options.backend, device=options.device, threads=options.threads, precision=options.precision
+        backend=options.backend,
+        device=options.device,
+        threads=options.threads,
+        precision=options.precision,
+        cuda_graph=options.cuda_graph,
     )
     views = open_views(options.clips, "none", min(options.frames, SHOWN_FRAMES))
     images = [frame.image_rgb for frame in views.frames()]

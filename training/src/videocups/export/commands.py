@@ -87,6 +87,7 @@ def bench(arguments: list[str]) -> int:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto")
     parser.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0: all cores")
     parser.add_argument("--precision", default="fp16", choices=("fp32", "fp16"), help="TensorRT only; default fp16")
+    parser.add_argument("--cuda-graph", action="store_true", help="on a GPU: run a frame as one captured CUDA graph")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     options = parser.parse_args(arguments)
     from videocups.export.bench_command import run_bench

@@ -74,15 +74,14 @@ class Cuda:
 
     def buffer(self, shape: tuple[int, ...], dtype: DTypeLike) -> Buffer:
         """Allocate a tensor on both sides."""
-        kind = np.dtype(dtype)
-        size_bytes = max(1, int(np.prod(shape)) * kind.itemsize)
+        size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         # A copy from or to pageable memory goes through a buffer of the driver's and waits for it.
         host_pointer = int(self._call("cudaHostAlloc", size_bytes, 0))
         self._host_pointers.append(host_pointer)
         device_pointer = int(self._call("cudaMalloc", size_bytes))
         self._device_pointers.append(device_pointer)
         memory = (ctypes.c_uint8 * size_bytes).from_address(host_pointer)
-        host = np.frombuffer(memory, dtype=kind, count=int(np.prod(shape))).reshape(shape)
+        host = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
         host[...] = 0
         return Buffer(host, device_pointer)
 
