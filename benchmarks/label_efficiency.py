@@ -1,11 +1,12 @@
 """How many labelled clips a network needs, begun with weights of its own kind or with random ones.
 
     python benchmarks/label_efficiency.py LABELLED --truth HELD --init CHECKPOINT --out RUNS
-        [--fractions .1 1] [--budget STEPS] [--seeds N] [--runs N] [--write FILE]
+        [--fractions .1 1] [--stretch FRAMES] [--budget STEPS] [--seeds N] [--runs N] [--write FILE]
 
-LABELLED are clips with truth, HELD other clips with truth. Every network is fine-tuned on a share of LABELLED (another
-choice of clips for each seed, the same for both beginnings); CHECKPOINT is a panoptic one, or a backbone. Every run
-keeps its folder in RUNS: the same command goes on where it was stopped, ``--runs N`` does the next N runs only.
+LABELLED are clips with truth, HELD other clips with truth. Every network is fine-tuned on a share of LABELLED, chosen
+by stretches of some frames (another choice for each seed, the same for both beginnings); CHECKPOINT is a panoptic one,
+or a backbone. Every run keeps its folder in RUNS: the same command goes on where it was stopped, ``--runs N`` does the
+next N runs only.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 1.0])
+    parser.add_argument("--stretch", type=int, default=12, metavar="FRAMES", help="frames that are labelled together")
     parser.add_argument("--budget", type=int, default=400, metavar="STEPS")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=10**9)
@@ -81,11 +83,15 @@ def run_folder(out: Path, beginning: str, fraction: float, seed: int) -> Path:
     return out / f"{beginning}-{fraction:g}-{seed}"
 
 
-def chosen_clips(roots: list[Path], fraction: float, seed: int) -> list[Path]:
-    """Return a share of the clips, at least one; a smaller share is part of a larger one."""
-    clips = [clip for root in roots for clip in find_clips(root)]
-    order = np.random.default_rng(seed).permutation(len(clips))[: max(round(fraction * len(clips)), 1)]
-    return [clips[index] for index in sorted(order.tolist())]
+def chosen_pairs(pairs: list[tuple[int, int]], stretch: int, fraction: float, seed: int) -> list[tuple[int, int]]:
+    """Return the pairs (clip, first frame) of a share of the stretches; a smaller share is part of a larger one."""
+    stretches = sorted({(clip, first // stretch) for clip, first in pairs})
+    order = np.random.default_rng(seed).permutation(len(stretches))
+    chosen = {stretches[index] for index in order[: max(round(fraction * len(stretches)), 1)].tolist()}
+    # the last frame of a stretch has no partner in it
+    return [
+        (clip, first) for clip, first in pairs if (clip, first // stretch) in chosen and first % stretch < stretch - 1
+    ]
 
 
 def one_run(folder: Path, beginning: str, fraction: float, seed: int, options: argparse.Namespace) -> None:
@@ -94,23 +100,25 @@ def one_run(folder: Path, beginning: str, fraction: float, seed: int, options: a
     settings = read_config(PanopticTraining, options.config, [*common, *COMPLETE, *options.set])
     if beginning == "pre-trained":
         settings = replace(settings, init=options.init)
-    task = PanopticTask(chosen_clips(options.labelled, fraction, seed), settings)
+    task = PanopticTask([clip for root in options.labelled for clip in find_clips(root)], settings)
+    task.windows.pairs = chosen_pairs(task.windows.pairs, options.stretch, fraction, seed)
     with Progress(f"{beginning}, {fraction:.0%}, seed {seed}", total=task.steps, unit="steps") as progress:
         run_training(task, settings.loop, folder, device=options.device, on_step=progress.update)
     stream = open_stream(folder, options.device)
     predict_clips(stream, named_clips([options.truth]), folder / "predicted")
     scores = kept_score(folder / "predicted", options.truth, folder / "scores.json")
     values = ", ".join(f"{name} {value:.1f}" for name, value in zip(COLUMNS, astuple(scores), strict=True))
-    print(f"{beginning}, {fraction:.0%} of the clips, seed {seed}: {values}")
+    print(f"{beginning}, {fraction:.0%} of the frames, seed {seed}: {values}")
 
 
 def table(options: argparse.Namespace) -> str:
     lines = [
         "# Label efficiency",
         "",
-        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}, labels of "
-        f"{count(options.labelled)} clips, scored on {count([options.truth])} others. Percent, mean ± standard "
-        "deviation over the seeds.",
+        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}"
+        + (f" ({', '.join(options.set)})" if options.set else "")
+        + f", labels of {count(options.labelled)} clips in stretches of {options.stretch} frames, scored on "
+        f"{count([options.truth])} others. Percent, mean ± standard deviation over the seeds.",
         "",
         "| | seeds | " + " | ".join(COLUMNS) + " |",
         "|---|---|" + "---|" * len(COLUMNS),
@@ -120,7 +128,7 @@ def table(options: argparse.Namespace) -> str:
             folders = [run_folder(options.out, beginning, fraction, seed) for seed in range(options.seeds)]
             files = [folder / "scores.json" for folder in folders if (folder / "scores.json").is_file()]
             done = [kept_score(file.parent / "predicted", options.truth, file) for file in files]
-            lines.append(row(f"{fraction:.0%} of the clips, {beginning}", done))
+            lines.append(row(f"{fraction:.0%} of the frames, {beginning}", done))
     return "\n".join(lines) + "\n"
 
 
