@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videocups.semantics.kmeans import Clusters, KMeansConfig, find_clusters, load_clusters, sample_vectors
+from videocups.semantics.kmeans import Clusters, KMeansConfig, _sums, find_clusters, load_clusters, sample_vectors
 
 
 def blobs(seed=0, per_blob=200):
@@ -74,6 +74,15 @@ def test_clusters_survive_the_disk(tmp_path):
     loaded = load_clusters(tmp_path / "clusters.safetensors")
     assert loaded.config == clusters.config
     np.testing.assert_array_equal(loaded.log_probs(vectors), clusters.log_probs(vectors))
+
+
+def test_the_sums_of_clusters_are_to_the_bit_those_of_one_vector_after_the_other():
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.standard_normal((500, 7)).astype(np.float32), rng.integers(0, 5, 500)
+    labels[labels == 3] = 4  # one stays empty
+    wanted = np.zeros((5, 7), np.float32)
+    np.add.at(wanted, labels, vectors)
+    np.testing.assert_array_equal(_sums(vectors, labels, np.bincount(labels, minlength=5)), wanted)
 
 
 def test_drawing_vectors_is_seeded_and_bounded():
