@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from machine import machine
 
-from videocups.semantics.crf import CrfConfig, appearance, dense_crf, project_to_simplex
+from videocups.semantics.crf import appearance, dense_crf, project_to_simplex
+from videocups.semantics.crf_config import CrfConfig
 from videocups.semantics.permutohedral import PermutohedralLattice
 
 HEIGHT, WIDTH, CLASSES, LIMIT_MS = 320, 640, 27, 400

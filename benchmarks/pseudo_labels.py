@@ -32,7 +32,7 @@ from semantics import random_network
 
 from videocups.pipeline.semantic_stages import shrunk
 from videocups.semantics.coding import CodedFeatures, learn_coding
-from videocups.semantics.distill import DistillConfig
+from videocups.semantics.distill_config import DistillConfig
 from videocups.semantics.extractors import build_extractor
 from videocups.semantics.features_classical import ClassicalFeatures
 from videocups.semantics.inference import InferenceConfig

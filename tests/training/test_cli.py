@@ -35,6 +35,14 @@ def test_help_of_a_command(command, capsys):
     assert "Exit status" in capsys.readouterr().out
 
 
+def test_settings_and_stages_of_labels_need_no_torch():
+    code = (
+        "import sys\nfrom videocups.pipeline.label_config import LabelConfig\n"
+        "LabelConfig().stages()\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_help_of_ingest_needs_no_torch():
     code = (
         "import sys; from videocups.cli import main\n"

@@ -15,7 +15,7 @@ from videocups.pipeline.workspace import Workspace
 from videocups.pretrain.config import PretrainConfig
 from videocups.pretrain.task import PretrainTask
 from videocups.semantics.coding import CodedFeatures, Coding, learn_coding, standard
-from videocups.semantics.distill import DistillConfig
+from videocups.semantics.distill_config import DistillConfig
 from videocups.semantics.features_classical import ClassicalFeatures
 from videocups.synthetic import World, WorldConfig
 from videocups.synthetic.storage import write_clip

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from videocups.semantics.crf import CrfConfig, dense_crf, project_to_simplex, refine, smooth
+from videocups.semantics.crf import dense_crf, project_to_simplex, refine, smooth
+from videocups.semantics.crf_config import CrfConfig
 from videocups.semantics.permutohedral import PermutohedralLattice
 
 FULL = 10**9

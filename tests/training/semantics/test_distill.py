@@ -12,7 +12,8 @@ from videocups.semantics.correlation import (
     random_places,
     sample_at,
 )
-from videocups.semantics.distill import DistillConfig, coder, distill, load_head, nearest_images, step_loss
+from videocups.semantics.distill import coder, distill, load_head, nearest_images, step_loss
+from videocups.semantics.distill_config import DistillConfig
 
 TINY = DistillConfig(dim=4, steps=60, batch=6, side=5, neighbours=3, nearest_used=2, negatives=2, learning_rate=5e-3)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from videocups.fusion.smoothing import smooth_frame
 from videocups.pipeline.cue_formats import flow_from_arrays
-from videocups.pipeline.feature_settings import Features, FeatureSettings, extractor_of, resolve
+from videocups.pipeline.feature_settings import Features, FeatureSettings, extractor_of, modules_of, resolve
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
-from videocups.semantics.distill import DistillConfig
+from videocups.semantics.distill_config import DistillConfig
 from videocups.semantics.extractors import device_of
 from videocups.semantics.features import FeatureExtractor, FeatureMap
 from videocups.semantics.inference import InferenceConfig, SemanticModel, depth_scale, predict
@@ -102,6 +102,8 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
     smooth_reads = (Input("semantics"), Input("semantics", (-1, 1), "optional"), Input("flow", (-1, 0), "optional"))
     clusters = ClusterSettings(features, codes.enabled, kmeans, config.vectors_per_frame, config.max_vectors)
     coded = (Input("head"),) if codes.enabled else ()
+    networks = (*modules_of(config.features.kind), *(("videocups.semantics.coding",) if codes.enabled else ()))
+    solver = ("videocups.semantics.crf",) if config.inference.crf else ()
     distil = Stage(
         "distil",
         "data",
@@ -111,10 +113,19 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
         (Output("head", ".npz"),),
         version=2,
         final=True,
+        loads=networks,
     )
     return (
         *((distil,) if codes.enabled else ()),
-        Stage("vectors", "frame", draw_vectors, drawn, (Input("frames"), *coded), (Output("vectors", ".npz"),)),
+        Stage(
+            "vectors",
+            "frame",
+            draw_vectors,
+            drawn,
+            (Input("frames"), *coded),
+            (Output("vectors", ".npz"),),
+            loads=networks,
+        ),
         Stage(
             "clusters",
             "data",
@@ -131,6 +142,7 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
             semantic,
             (Input("frames"), Input("clusters"), Input("depth", need="optional"), *coded),
             (Output("semantics", ".png"),),
+            loads=(*networks, *solver),
         ),
         Stage("smooth", "frame", smooth_classes, SmoothSettings(), smooth_reads, (Output("semantics_smooth", ".png"),)),
     )

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from videocups.semantics.distill import DistillConfig, Head, distill
+from videocups.semantics.distill import Head, distill
+from videocups.semantics.distill_config import DistillConfig
 from videocups.semantics.features import FeatureExtractor, FeatureMap
 
 

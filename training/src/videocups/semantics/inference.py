@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from videocups.semantics.crf import CrfConfig, refine
+from videocups.semantics.crf_config import CrfConfig
 from videocups.semantics.features import FeatureMap
 from videocups.semantics.kmeans import Clusters
 from videocups_core.config import setting
@@ -64,6 +64,8 @@ def predict(
     config = config or InferenceConfig()
     log_probs = fused_log_probs(rgb, model, depth_m, config)
     if config.crf:
+        from videocups.semantics.crf import refine  # loads torch, which nothing else here needs
+
         log_probs = refine(log_probs, rgb, config.crf_settings)
     return np.asarray(log_probs.argmax(axis=2), dtype=np.uint8)
 
