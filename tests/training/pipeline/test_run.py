@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from tests.training.pipeline.artefacts import artefacts, runs, runs_by_stage
 from tests.training.pipeline.conftest import ClipMaker
-from tests.training.pipeline.toy_stages import ToyConfig, toy_stages
+from tests.training.pipeline.toy_stages import ToyConfig, obey, toy_stages
 
 from videocups.pipeline.executors import Processes
 from videocups.pipeline.failures import TooManyFailuresError
 from videocups.pipeline.manifest import Row, read_rows
 from videocups.pipeline.run import RunConfig, Summary, run_stages
-from videocups.pipeline.stage import Stages
-from videocups.pipeline.work import ArtefactError, Chunk
+from videocups.pipeline.stage import Input, Output, Stage, Stages
+from videocups.pipeline.work import ArtefactError, Chunk, Work
 from videocups.pipeline.workspace import Workspace, link_clips
 
 INLINE = RunConfig(executor="inline")
@@ -296,6 +296,20 @@ def test_stages_must_read_what_is_written_before_them() -> None:
         Stages((second, first))
     with pytest.raises(ValueError, match="two stages are called 'flow'"):
         Stages((first, first))
+
+
+def test_what_a_stage_of_the_data_set_waits_for_goes_first(make_clips: ClipMaker, tmp_path: Path) -> None:
+    def aside(work: Work, config: ToyConfig) -> dict[str, int]:
+        obey(work, config)
+        return {"aside": 1}
+
+    root, log = make_clips(3, 3), tmp_path / "runs.log"
+    first = Stage("aside", "frame", aside, ToyConfig(log=str(log)), (Input("frames"),), (Output("aside", ".json"),))
+    stages = Stages((first, *logged(log).all))
+    run(root, stages)
+    order = [line.split()[0] for line in log.read_text().splitlines()]
+    assert max(order.index("clusters"), order.index("motion")) < order.index("aside") < order.index("labels")
+    assert stages.leads_to() == {"aside": 6, "flow": 4, "motion": 4, "tracks": 6, "clusters": 6, "labels": 6}
 
 
 def test_a_torn_row_is_no_row(make_clips: ClipMaker) -> None:

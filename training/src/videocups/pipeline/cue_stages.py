@@ -162,6 +162,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             flow,
             (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
             (Output("flow", ".npz"), Output("ego", ".json")),
+            loads=("videocups.cues.smurf.estimator",) if learned.flow is not None else (),
         ),
     )
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Literal, Protocol
 
 from videocups.pipeline.manifest import Row, RowWriter, read_rows
 from videocups.pipeline.work import Cache, Chunk, Task, run_chunk
-from videocups.pipeline.worker_start import begin_worker
+from videocups.pipeline.worker_start import begin_worker, no_interrupts, start_server
 from videocups.pipeline.workspace import item_name
 
 ExecutorName = Literal["inline", "processes", "ray"]
@@ -51,8 +50,8 @@ class Inline:
     workers = 1
     slots = 1
 
-    def __init__(self, done: Callable[[Row], None] | None = None) -> None:
-        self._cache, self._writer, self._done = Cache(), RowWriter(), done
+    def __init__(self) -> None:
+        self._cache, self._writer = Cache(), RowWriter()
         self._waiting: deque[Chunk] = deque()
 
     @property
@@ -67,7 +66,7 @@ class Inline:
     def results(self) -> list[Result]:
         """Run the oldest chunk."""
         chunk = self._waiting.popleft()
-        return [(chunk, run_chunk(chunk, self._cache, self._writer, self._done))]
+        return [(chunk, run_chunk(chunk, self._cache, self._writer))]
 
     def close(self) -> None:
         """Forget what was not run."""
@@ -75,10 +74,11 @@ class Inline:
 
 
 class Processes:
-    """A pool of local processes, one core each."""
+    """A pool of local processes, one core each; ``modules`` are loaded before they fork."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, modules: Sequence[str] = ()) -> None:
         self.workers, self.slots = workers, 2 * workers
+        self._context = start_server(modules)
         self._pool = self._new_pool(workers)
         self._futures: dict[Future[list[Row]], Chunk] = {}
         self._writer = RowWriter()
@@ -109,17 +109,11 @@ class Processes:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, chunk: Chunk) -> Future[list[Row]]:
-        """Submit with interrupts blocked: processes that start here inherit that, so Ctrl-C is the parent's alone."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with no_interrupts():  # the first chunks start processes
             return self._pool.submit(run_in_worker, chunk)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    @staticmethod
-    def _new_pool(workers: int) -> ProcessPoolExecutor:
-        # spawn: a fork would copy the threads' locks of OpenCV and numba
-        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker)
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, self._context, begin_worker, (dict(os.environ),))
 
     def _recover(self) -> list[Result]:
         """Run the items that were lost with a process one at a time, to find the one that kills it."""
@@ -153,14 +147,14 @@ def run_in_worker(chunk: Chunk) -> list[Row]:
     return run_chunk(chunk, *_OF_THIS_PROCESS[0])
 
 
-def new_executor(name: ExecutorName, workers: int, done: Callable[[Row], None] | None = None) -> Executor:
-    """Return the executor ``name``; ``done`` hears of every item where it runs in this process."""
+def new_executor(name: ExecutorName, workers: int, modules: Sequence[str] = ()) -> Executor:
+    """Return the executor ``name``; ``modules``: what stages need, for workers of this machine."""
     if name == "inline":
         if workers != 1:
             raise ValueError(f"the inline executor is one worker, got {workers}; use --executor processes")
-        return Inline(done)
+        return Inline()
     if name == "processes":
-        return Processes(workers)
+        return Processes(workers, modules)
     from videocups.pipeline.ray_executor import RayCluster
 
     return RayCluster(workers)

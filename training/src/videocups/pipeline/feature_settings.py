@@ -34,6 +34,13 @@ class Features:
     content: str = ""
 
 
+def modules_of(kind: str) -> tuple[str, ...]:
+    """Return the modules that features of a kind load when they are first used."""
+    if kind == "classical":
+        return ()
+    return ("videocups.pretrain.features",) if kind == SELF_TRAINED else ("videocups.semantics.dino",)
+
+
 def resolve(settings: FeatureSettings) -> Features:
     """Return the features with the content of their checkpoint; a checkpoint that is not there is named at once."""
     if settings.kind != SELF_TRAINED:

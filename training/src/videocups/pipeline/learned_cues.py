@@ -101,6 +101,7 @@ def learned_cue_stages(network: Network) -> tuple[Stage, ...]:
                 Input("clip"),
             ),
             (Output("network_depth", ".npz"), Output("motion", ".npz")),
+            loads=("videocups.cues.dynamo.estimator",),
         ),
         Stage(
             "memory",

@@ -68,18 +68,23 @@ def run_stages(
     *,
     workers: int = 1,
     retry_failed: bool = False,
+    executor: Executor | None = None,
 ) -> Summary:
-    """Bring all artefacts of ``stages`` up to date; ValueError where another run is at work there."""
+    """Bring all artefacts of ``stages`` up to date; ValueError where another run is at work there.
+
+    ``executor``: where chunks run, instead of the one that ``config`` names; it is closed at the end.
+    """
     config = config or RunConfig()
     with workspace.lock():
         workspace.remove_halves()
         for place in (*workspace.clips, workspace.data):
             fold_rows(place)
-        planner = Planner(stages, workspace, retry_failed=retry_failed)
-        planner.look_at_frames(RowWriter())
-        summary = Summary()
-        executor = new_executor(config.executor, workers)
+        summary, writer = Summary(), RowWriter()
+        # begun before planning: workers start meanwhile
+        executor = executor or new_executor(config.executor, workers, stages.modules())
         try:
+            planner = Planner(stages, workspace, retry_failed=retry_failed)
+            planner.look_at_frames(writer)
             # A failure can make cleaned inputs necessary that nobody foresaw; the next round makes them.
             while Round(planner, executor, config, summary, watcher).run():
                 pass
@@ -102,9 +107,11 @@ class Round:
         self._stages, self._workspace = planner.stages, planner.workspace
         planner.refresh_all()
         self._wanted = planner.to_do()
-        # whole clips first, they take longest; then clip after clip, so that artefacts are read while they are new
+        # whole clips first, they take longest; then what a stage of the data set waits for, so that others go on
+        # meanwhile; then clip after clip, so that artefacts are read while they are new
+        leads_to = self._stages.leads_to()
         self._rank = {
-            (stage.name, place): (stage.per not in ("clip", "data"), rank, number)
+            (stage.name, place): (stage.per not in ("clip", "data"), leads_to[stage.name], rank, number)
             for number, stage in enumerate(self._stages.all)
             for rank, place in enumerate(self._workspace.places(stage))
         }

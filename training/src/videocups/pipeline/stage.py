@@ -51,7 +51,7 @@ class Stage:
     ``run(work, config)`` returns a value for every output kind (where it has ``each_frame``, pairs of number and
     value), or yields (kind, number, value), one artefact at a time. ``version`` counts changes of the function that
     change its result. ``final`` artefacts are what the whole is for: they are never cleaned. ``gpus``: share of a GPU
-    an item needs.
+    an item needs. ``loads``: modules that the function imports when it runs; workers have them before that.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Stage:
     version: int = 1
     final: bool = False
     gpus: float = 0.0
+    loads: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Return what decides the result besides the inputs: name, version, settings."""
@@ -99,6 +100,23 @@ class Stages:
         """Return the stages that write what ``stage`` reads."""
         found = {self.of_kind[needed.kind].name for needed in stage.inputs if needed.kind not in SOURCES}
         return [other for other in self.all if other.name in found]
+
+    def modules(self) -> list[str]:
+        """Return the modules that the stages' functions are in and those they load later, each once."""
+        found = [name for stage in self.all for name in (stage.run.__module__, *stage.loads)]
+        return [name for name in dict.fromkeys(found) if name != "__main__"]
+
+    def leads_to(self) -> dict[str, int]:
+        """Return for every stage the number of the first stage of the whole data set that needs it, or one past all.
+
+        Such a stage waits for all clips, and others for it.
+        """
+        leads_to = {stage.name: len(self.all) for stage in self.all}
+        for number, stage in reversed(list(enumerate(self.all))):
+            first = number if stage.per == "data" else leads_to[stage.name]
+            for other in self.upstream(stage):
+                leads_to[other.name] = min(leads_to[other.name], first)
+        return leads_to
 
     def up_to(self, names: Sequence[str]) -> Stages:
         """Return the stages ``names`` and all they need."""

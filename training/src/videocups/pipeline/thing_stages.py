@@ -13,7 +13,7 @@ from videocups.fusion.alignment import ClassCounts, align, count_classes, majori
 from videocups.fusion.instance_classes import TrackDescription, describe_segments
 from videocups.fusion.split import SplitConfig, ThingStuffSplit, split_things
 from videocups.fusion.things import ClipTracks, Things, ThingsConfig, find_things
-from videocups.pipeline.feature_settings import Features, extractor_of, resolve
+from videocups.pipeline.feature_settings import Features, extractor_of, modules_of, resolve
 from videocups.pipeline.semantic_stages import SemanticsConfig, clusters_from_arrays, clusters_to_arrays
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
@@ -62,7 +62,15 @@ def thing_stages(semantics: SemanticsConfig, split: SplitConfig, things: ThingsC
     found = (Output("thing_stuff", ".json"), Output("things", ".npz"))
     described = Output("track_votes", ".npz")
     return (
-        Stage("describe", "clip", describe_clip, settings, reads, (described,)),
+        Stage(
+            "describe",
+            "clip",
+            describe_clip,
+            settings,
+            reads,
+            (described,),
+            loads=modules_of(semantics.features.kind),
+        ),
         Stage(
             "split",
             "data",

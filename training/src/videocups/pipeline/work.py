@@ -157,7 +157,7 @@ class Work:
         return self.chunk.data if kind in self.chunk.of_data else self.place
 
 
-def run_chunk(chunk: Chunk, cache: Cache, writer: RowWriter, done: Callable[[Row], None] | None = None) -> list[Row]:
+def run_chunk(chunk: Chunk, cache: Cache, writer: RowWriter) -> list[Row]:
     """Run all items of a chunk and return their rows, which are in the manifest already."""
     rows = []
     clips: dict[Path, Clip] = {}
@@ -166,8 +166,6 @@ def run_chunk(chunk: Chunk, cache: Cache, writer: RowWriter, done: Callable[[Row
         row = run_item(work, task.key)
         writer.append(chunk.place, row)
         rows.append(row)
-        if done is not None:
-            done(row)
     return rows
 
 
