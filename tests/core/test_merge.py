@@ -124,11 +124,17 @@ def test_the_mask_threshold_is_a_probability(make_raw: Callable[..., RawOutputs]
     assert len(merge_panoptic(raw, TABLE, MergeConfig(mask_threshold=0.61), SIZE)) == 0
 
 
-def test_padding_is_cut_off_with_the_part_of_a_box_that_lies_on_it(make_raw: Callable[..., RawOutputs]) -> None:
-    raw = make_raw(np.zeros(SIZE), [((20, 10, 32, 24), 0.9), ((25, 20, 32, 24), 0.8)])
+def test_padding_is_cut_off_and_counts_as_taken(make_raw: Callable[..., RawOutputs]) -> None:
+    """The content is 16 rows of 24 columns: 3/4, 1/9 and nothing of three boxes lie in it."""
+    raw = make_raw(np.zeros(SIZE), [((18, 2, 26, 10), 0.9), ((23, 2, 32, 10), 0.8), ((25, 17, 32, 24), 0.7)])
     merged = merge_panoptic(raw, TABLE, MergeConfig(), SIZE, content_hw=(16, 24))
     assert merged.labels.shape == (16, 24)
-    assert merged.areas_px.tolist() == [4 * 6]  # the second one lies on the padding alone
+    assert merged.source.tolist() == [0]
+    assert merged.areas_px.tolist() == [6 * 8]
+    sliver = make_raw(np.zeros(SIZE), [((23, 2, 32, 10), 0.8)])
+    assert len(merge_panoptic(sliver, TABLE, MergeConfig(), SIZE, content_hw=(16, 24))) == 0
+    assert len(merge_panoptic(sliver, TABLE, MergeConfig(overlap_threshold=0.9), SIZE, content_hw=(16, 24))) == 1
+    assert len(merge_panoptic(sliver, TABLE, MergeConfig(), SIZE)) == 1  # where it is no padding, it is an object
 
 
 @pytest.mark.parametrize("field", ["scores", "boxes", "embeddings"])

@@ -43,6 +43,7 @@ def test_a_bundle_that_was_proven(
     assert bundle.model_id == "my model"
     assert list(bundle.classes) == names
     assert (bundle.input.height, bundle.input.width) == (HEIGHT, WIDTH)
+    assert bundle.input.pad_rgb == (124, 116, 104)  # the mean that is taken off: padding is nothing to the network
     assert bundle.training_config["checkpoint"]["step"] == 7
     engine = OnnxEngine(bundle, OnnxConfig("cpu", threads=1))
     engine.load()

@@ -10,7 +10,7 @@ from videocups.model.load import KIND, load_network, trained_size
 from videocups.standin.commands import parse_size
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
-from videocups_core.engine.base import InputSpec
+from videocups.train.network_engine import input_spec
 from videocups_core.labels import read_classes
 
 
@@ -25,7 +25,7 @@ def export_checkpoint(options: argparse.Namespace, say: Say) -> Exported:
     return export_network(
         network,
         options.out,
-        InputSpec(height, width),
+        input_spec(network, (height, width)),
         config,
         model_id=options.model_id or options.out.resolve().name,
         clips=options.clips,

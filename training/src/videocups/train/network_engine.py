@@ -110,11 +110,20 @@ def raw_outputs(found: Detections, semantic: Tensor, table: ClassTable) -> RawOu
     )
 
 
+def input_spec(network: PanopticNetwork, size_hw: tuple[int, int], resize: str = "letterbox") -> InputSpec:
+    """Return what the network takes: padding has the mean colour, which normalises to nothing.
+
+    Black is a colour with an edge to the picture, along which networks see objects that are not there.
+    """
+    red, green, blue = (round(float(value)) for value in network.mean.flatten())
+    return InputSpec(*size_hw, resize=resize, pad_rgb=(red, green, blue))
+
+
 def new_stream(
     network: PanopticNetwork, size_hw: tuple[int, int], *, resize: str = "letterbox", merge: MergeConfig | None = None
 ) -> Stream:
     """Return a stream over the network with no tracks yet."""
-    spec = InputSpec(*size_hw, resize=resize)
+    spec = input_spec(network, size_hw, resize)
     bundle = ModelBundle(Path(), "in training", network.classes.bundle_classes, spec, onnx_sha256="")
     return Stream(bundle, NetworkEngine(network, spec), StreamConfig(merge=merge))
 

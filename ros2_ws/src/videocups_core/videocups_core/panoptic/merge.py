@@ -24,7 +24,7 @@ class MergeConfig:
     score_threshold: float = 0.5
     # A mask pixel counts from this probability on.
     mask_threshold: float = 0.5
-    # A detection with more than this share of its mask already taken is rejected.
+    # A detection with more than this share of its mask already taken, or on the input's padding, is rejected.
     overlap_threshold: float = 0.5
     # Detections with fewer visible pixels (network resolution) are rejected.
     min_thing_area_px: int = 1
@@ -189,8 +189,8 @@ def _paste(
     threshold = max(int(np.ceil(config.mask_threshold * 255)), 1)
     size = (right - left, bottom - top)
     full = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    inside = full[: region.shape[0], : region.shape[1]] >= threshold
-    free = inside & (region < first_thing_label)
+    inside = full >= threshold
+    free = inside[: region.shape[0], : region.shape[1]] & (region < first_thing_label)
     area, visible = int(np.count_nonzero(inside)), int(np.count_nonzero(free))
     if visible < config.min_thing_area_px or (area - visible) > config.overlap_threshold * area:
         return 0
