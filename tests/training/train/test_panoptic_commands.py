@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,9 +23,12 @@ from videocups.model.load import load_network
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
 from videocups.train.panoptic_config import PanopticTraining, SelfTraining
+from videocups.train.predict import open_stream, predict_clips, seen
+from videocups_core.clip import ClipInfo, write_clip_info
 from videocups_core.labels import default_classes
 from videocups_core.panoptic.frames import panoptic_from_maps
 from videocups_core.panoptic.storage import PanopticClip, PanopticClipWriter
+from videocups_core.standin import StandInWorld
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 STANDIN = Path(__file__).parents[2] / "data" / "standin"
@@ -167,6 +171,26 @@ def test_bundles_predict_as_well(tmp_path, films):
     assert main(["predict", str(STANDIN), str(films[0]), "--out", str(out), "--device", "cpu"]) == 0
     assert len(PanopticClip(out / "film_1")) == 4
     assert main(["predict", str(STANDIN), str(films[0]), "--out", str(out), "--size", "64x128"]) == 1
+
+
+def test_tracks_that_are_waited_for_are_no_labels(tmp_path):
+    """Shown a frame and then nothing, the stand-in waits for its objects: the vehicle says so, a label does not."""
+    world = StandInWorld()
+    stream = open_stream(STANDIN, "cpu")
+    stream.step(world.image_rgb(0), 0)
+    waiting = stream.step(np.zeros_like(world.image_rgb(0)), 1)
+    assert any(row.area_px == 0 for row in waiting.segments)
+    assert seen(waiting).segments
+    assert all(row.area_px for row in seen(waiting).segments)
+    folder = tmp_path / "clip"
+    (folder / "frames").mkdir(parents=True)
+    write_clip_info(folder, ClipInfo("clip", "camera", world.width, world.height, (0, 1), image_suffix=".png"))
+    for index, image in enumerate((world.image_rgb(0), np.zeros_like(world.image_rgb(0)))):
+        cv2.imwrite(str(folder / "frames" / f"{index:06d}.png"), image[:, :, ::-1])
+    predict_clips(stream, [(folder, "clip")], tmp_path / "found")
+    first, second = PanopticClip(tmp_path / "found" / "clip")
+    assert any(row.is_thing for row in first.segments)
+    assert all(row.area_px for row in second.segments)
 
 
 def test_what_cannot_be_done_is_said(tmp_path, trained, films, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from videocups_core.bundle import INFO_FILE, read_bundle
@@ -11,6 +12,7 @@ from videocups_core.engine import EngineConfig, create_engine
 from videocups_core.panoptic.merge import MergeConfig
 from videocups_core.panoptic.storage import PanopticClipWriter
 from videocups_core.stream import Stream, StreamConfig
+from videocups_core.types import PanopticFrame
 
 
 def open_stream(
@@ -37,7 +39,8 @@ def predict_clips(
 ) -> int:
     """Write ``out/name/panoptic`` for every clip (folder, name); returns the number of frames.
 
-    A clip that is there already is left as it is, one that was interrupted is made again.
+    A clip that is there already is left as it is, one that was interrupted is made again. Rows without a pixel are left
+    out: a vehicle wants to know what it waits for, labels are what is seen.
     """
     frames = 0
     for folder, name in clips:
@@ -48,11 +51,16 @@ def predict_clips(
             stream.frame_index = 0
             with PanopticClipWriter(out / name, stream.bundle.classes, overwrite=True) as writer:
                 for index, stamp_ns in enumerate(clip.info.stamps_ns):
-                    writer.append(stream.step(clip.frame_rgb(index), stamp_ns))
+                    writer.append(seen(stream.step(clip.frame_rgb(index), stamp_ns)))
                     if on_frame is not None:
                         on_frame()
         frames += len(clip)
     return frames
+
+
+def seen(frame: PanopticFrame) -> PanopticFrame:
+    """Return the frame without rows that no pixel has: tracks that are waited for, or lost to the resize."""
+    return replace(frame, segments=tuple(row for row in frame.segments if row.area_px))
 
 
 def named_clips(roots: Sequence[Path]) -> list[tuple[Path, str]]:
