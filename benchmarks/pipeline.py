@@ -1,14 +1,17 @@
 """What workers, the cluster and reuse are worth when clips are labelled.
 
-    python benchmarks/pipeline.py [--clips 4] [--frames 12] [--size 512x256] [--parts reuse,workers,ray,kills]
+    python benchmarks/pipeline.py [--clips 4] [--frames 24] [--size 512x256] [--parts reuse,bound,workers,ray,kills]
 
 Reuse: the same stages in one process, frame by frame without stored artefacts, against the pipeline, in CPU seconds,
 which others on the machine disturb little; clusters are there before, in both. "flow again": every consumer estimates
 the flow it reads. "all again": every stage makes anew what it reads of single frames and pairs. These compute in full
 precision, the pipeline stores fields in half; so labels are compared as well.
+Bound: CPU times of all chunks, and how two workers would have shared them: what they must wait for. It needs one core
+and bears with others on it.
 Workers: all stages with 2 processes against 1, and Ray with 2 workers against 2 processes: wall clock, rounds
-interleaved, medians. Where fewer than 1.9 cores were free before the runs the ratios say nothing: the script says so
-and ends with status 2.
+interleaved, medians, each run in a Python of its own. "side by side" are two runs of one worker, each with half of the
+clips, which wait for nothing: more than that the machine does not give. Where fewer than 1.9 cores were free before
+the runs the ratios say nothing: the script says so and ends with status 2.
 Kills: 50 times kill -9 of a pool of 2 at a random moment, then a comparison with a calm run.
 """
 
@@ -18,13 +21,13 @@ import argparse
 import os
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter, process_time, sleep
+from statistics import median
+from time import process_time, sleep
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +35,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from machine import machine
 from recomputed import Recomputed, label_iou, stored_labels
+from timed_runs import Clock, adopt_orphans, halves, ratio, timed
+from virtual_workers import VirtualWorkers, idle
 
 from videocups.pipeline import cue_formats
 from videocups.pipeline.label_config import LabelConfig
@@ -51,10 +56,10 @@ NOT_MEASURED = 2
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=12, help="frames of a clip")
+    parser.add_argument("--frames", type=int, default=24, help="frames of a clip")
     parser.add_argument("--size", default="512x256")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of the wall-clock parts; medians are taken")
-    parser.add_argument("--parts", default="reuse,workers,ray,kills")
+    parser.add_argument("--parts", default="reuse,bound,workers,ray,kills")
     parser.add_argument("--machine", default="", help="what to call this machine in the table")
     options = parser.parse_args()
     parts = options.parts.split(",")
@@ -65,6 +70,8 @@ def main() -> int:
         render(folder / "clips", options.clips, options.frames, options.size)
         warm_up(folder)
         passed: list[bool | None] = [measure_reuse(folder)] if "reuse" in parts else []
+        if "bound" in parts:
+            passed.append(measure_bound(folder))
         if "workers" in parts or "ray" in parts:
             passed.append(measure_workers(folder, options.rounds, with_ray="ray" in parts))
         if "kills" in parts:
@@ -109,59 +116,65 @@ def measure_reuse(folder: Path) -> bool:
     return fast and agree
 
 
+def measure_bound(folder: Path) -> bool:
+    """Let two virtual workers share the CPU time of a run; print what they wait for and how fast they can be."""
+    seconds = {}
+    for workers in (1, 2):
+        root = folder / f"virtual_{workers}"
+        link_clips(folder / "clips", root)
+        executor = VirtualWorkers(workers)
+        run_stages(LabelConfig().stages(), Workspace.open(root), executor=executor, workers=workers)
+        seconds[workers] = max(turn.end for turn in executor.turns)
+        shutil.rmtree(root)
+    busy = sum(turn.end - turn.begin for turn in executor.turns)
+    waits = idle(executor.turns, 2)
+    named = sorted(waits.items(), key=lambda wait: -wait[1])[:3]
+    waited = ", ".join(f"{value:.1f} s for {stage}" for stage, value in named)
+    bound = busy / seconds[2]
+    verdict = "ok" if bound > WORKERS_BAR else "MISSED"
+    print(f"bound, CPU time: {seconds[1]:.1f} s by one worker; two would take {seconds[2]:.1f} s for {busy:.1f} s")
+    print(f"  one of them waits {sum(waits.values()) / seconds[2]:.1%} of the time: {waited}")
+    print(f"  2 workers can be {bound:.2f}x as fast as 1 (bar {WORKERS_BAR}x): {verdict}")
+    return bound > WORKERS_BAR
+
+
+SIDE_BY_SIDE = "1 + 1, side by side"
+
+
 def measure_workers(folder: Path, rounds: int, *, with_ray: bool) -> bool | None:
     """Compare wall clocks of all stages on all clips, after equal bytes; None on a busy machine."""
     set_ups = {"1 process": ("processes", 1), "2 processes": ("processes", 2)}
-    if with_ray:
-        start_ray()
-        set_ups["ray, 2 workers"] = ("ray", 2)
-    times: dict[str, list[float]] = {name: [] for name in set_ups}
-    free: dict[str, list[float]] = {name: [] for name in set_ups}
-    cpu: dict[str, list[float]] = {name: [] for name in set_ups}
-    expected: dict[str, bytes] | None = None
+    set_ups |= {"ray, 2 workers": ("ray", 2)} if with_ray else {}
+    clocks = {name: Clock() for name in (*set_ups, SIDE_BY_SIDE)}
+    expected: dict[str, bytes] = {}
+    adopt_orphans()
     for _ in range(rounds):
-        for name, (executor, workers) in set_ups.items():
-            root = folder / "workers"
-            link_clips(folder / "clips", root)
-            idle, cpu_before = free_cores(), cpu_seconds()
-            begin = perf_counter()
-            stages = LabelConfig().stages()
-            run_stages(stages, Workspace.open(root), RunConfig(executor=executor), workers=workers)
-            times[name].append(perf_counter() - begin)
-            free[name].append(idle)
-            cpu[name].append(cpu_seconds() - cpu_before)
-            labels = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("panoptic/*"))}
+        for name, set_up in set_ups.items():
+            labels = timed(folder, [(folder / "clips", *set_up)], clocks[name])
             expected = expected or labels
             if labels != expected:
                 raise SystemExit(f"{name} made other labels: nothing to compare")
-            shutil.rmtree(root)
-    frames = sum(1 for name in expected or {} if name.endswith(".png"))
+        timed(folder, [(half, "processes", 1) for half in halves(folder)], clocks[SIDE_BY_SIDE])
+    frames = sum(1 for name in expected if name.endswith(".png"))
     print(f"workers, {frames} frames, quality preset, until panoptic, start included; {rounds} rounds, equal bytes")
-    for name, seconds in times.items():
-        cores, own = statistics.median(free[name]), statistics.median(cpu[name])
-        text = (
-            "not measured" if name.startswith("ray") else f"{own:.1f} s"
-        )  # its workers are no children of this process
-        speed = frames / statistics.median(seconds)
-        print(f"  {name:<16}{speed:6.2f} frames/s, CPU time {text}, {cores:.1f} cores free before the run")
-    ratio = statistics.median(a / b for a, b in zip(times["1 process"], times["2 processes"], strict=True))
-    idle = min(statistics.median(values) for values in free.values())
-    if idle < FREE_CORES:
-        print(f"only {idle:.1f} cores were free before the runs, {FREE_CORES} are needed: equal bytes, NOT MEASURED")
+    for name, clock in clocks.items():
+        speed, own, idle = frames / median(clock.seconds), median(clock.cpu), median(clock.free)
+        print(f"  {name:<20}{speed:6.2f} frames/s, CPU time {own:.1f} s, {idle:.1f} cores free before the run")
+    free = min(median(clock.free) for clock in clocks.values())
+    if free < FREE_CORES:
+        print(f"only {free:.1f} cores were free before the runs, {FREE_CORES} are needed: equal bytes, NOT MEASURED")
         return None
-    fast = ratio >= WORKERS_BAR
-    print(f"2 processes are {ratio:.2f}x as fast as 1 (bar {WORKERS_BAR}x): {'ok' if fast else 'MISSED'}")
+    ratios = {name: ratio(clocks["1 process"], clock) for name, clock in clocks.items()}
+    fast = ratios["2 processes"] >= WORKERS_BAR
+    print(
+        f"2 processes are {ratios['2 processes']:.2f}x as fast as 1 (bar {WORKERS_BAR}x): {'ok' if fast else 'MISSED'}"
+    )
+    print(f"  the machine itself: two runs side by side are {ratios[SIDE_BY_SIDE]:.2f}x as fast")
     if with_ray:
-        share = statistics.median(a / b for a, b in zip(times["2 processes"], times["ray, 2 workers"], strict=True))
+        share = ratio(clocks["2 processes"], clocks["ray, 2 workers"])
         fast &= share >= RAY_BAR
         print(f"ray runs at {share:.2f} of 2 processes (bar {RAY_BAR}): {'ok' if share >= RAY_BAR else 'MISSED'}")
     return fast
-
-
-def start_ray() -> None:
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
 
 
 def measure_kills(folder: Path) -> bool:
@@ -207,25 +220,6 @@ def render(folder: Path, clips: int, frames: int, size: str) -> None:
     for number in range(clips):
         world = World(WorldConfig(seed=11 + number, num_frames=frames, height=height, width=width, scenario="drive"))
         write_clip(world, folder / f"clip_{number}")
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of this process and of all children that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def free_cores(span_s: float = 1.0) -> float:
-    """Return how many cores nobody uses just now."""
-    before = cpu_times()
-    sleep(span_s)
-    after = cpu_times()
-    total = sum(after) - sum(before)
-    return (after[3] - before[3]) / max(total, 1) * (os.cpu_count() or 1)
-
-
-def cpu_times() -> list[int]:
-    return [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
 if __name__ == "__main__":
