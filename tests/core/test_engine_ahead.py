@@ -87,7 +87,8 @@ def test_the_wrong_gpu_or_tensorrt_is_a_sentence(standin_bundle: ModelBundle) ->
     from videocups_core.engine.tensorrt_build import _known
 
     with pytest.raises(
-        EngineError, match=r"tensorrt_rtx 1\.7\.1 builds for compute capability 8\.6, 12\.0, not for 8\.7"
+        EngineError,
+        match=r"tensorrt_rtx 1\.7\.1 builds for compute capability 8\.6, 12\.0, not for 8\.7; build on the .* Jetson",
     ):
         _known(Rtx(), "8.7")
     with pytest.raises(EngineError, match=r"tensorrt 10\.3\.0 builds for the GPU it runs on alone"):

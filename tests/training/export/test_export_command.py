@@ -65,9 +65,11 @@ def test_a_bundle_that_was_proven(
 
 @pytest.mark.usefixtures("traced")
 def test_a_bundle_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
-    assert export(checkpoint, "--out", tmp_path / "b", "--model-id", "town") == 0
+    blind = ["--set", "merge.score_threshold=1.0"]
+    assert export(checkpoint, "--out", tmp_path / "b", "--model-id", "town", *blind) == 0
     model = onnx.load(tmp_path / "b" / "model.onnx")
-    assert json.loads((tmp_path / "b" / "export.json").read_text())["loss"] is None  # float32 is compared directly
+    assert json.loads((tmp_path / "b" / "export.json").read_text())["loss"] is None
+    assert "torch shows no object in these frames; give clips" in (tmp_path / "b" / "export.txt").read_text()
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert facts["model_id"] == "town"
     assert facts["precision"] == "fp32"
@@ -75,6 +77,16 @@ def test_a_bundle_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
     assert facts["classes"].startswith("0:sky:stuff,1:building:stuff")
     assert "version_torch" in facts
     assert str(Path.cwd()) not in str(model.SerializeToString())  # no path of the machine that traced it
+
+
+@pytest.mark.usefixtures("traced")
+def test_float32_is_compared_behind_merge_and_tracker_too(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    assert export(checkpoint, "--out", tmp_path / "b", "--clips", clip) == 0
+    loss = json.loads((tmp_path / "b" / "export.json").read_text())["loss"]
+    assert loss["frames"] == 2  # those whose outputs are compared
+    assert loss["reference"]["pq"] == pytest.approx(loss["other"]["pq"], abs=0.1)
+    assert loss["reference"]["sq"] > 0
+    assert "lost: 0.00 points of STQ (limit 1), 0.00 of PQ" in (tmp_path / "b" / "export.txt").read_text()
 
 
 @pytest.mark.usefixtures("traced")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.training.export.micro import FRAMES, write_world_clip
 
-from videocups.export.loss import Maps, measure_loss
+from videocups.export.loss import Loss, Maps, Scores, loss_complaints, measure_loss
 from videocups.export.views import Views, open_views
 from videocups_core.engine.base import InputSpec
 from videocups_core.standin import StandInOracle, StandInWorld, standin_classes
@@ -39,6 +39,23 @@ def test_clips_share_the_frames_and_unlabelled_ones_have_no_truth(tmp_path: Path
     assert [len(stretch) for stretch in views.stretches] == [2, 2]
     np.testing.assert_array_equal(views.stretches[1][0].image_rgb, StandInWorld().image_rgb(1))  # from the middle
     assert open_views(tmp_path / "a", "none", count=4).dataset is None
+
+
+def test_fewer_frames_are_the_first_of_each(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_world_clip(tmp_path / name, labelled=False)
+    views = open_views(tmp_path, None, count=9)
+    assert [len(stretch) for stretch in views.fewer(4).stretches] == [2, 2, 2]
+    assert [len(stretch) for stretch in views.fewer(2).stretches] == [1, 1]
+    assert views.fewer(2).stretches[0][0] is views.stretches[0][0]
+
+
+def test_float32_may_lose_no_pq_either() -> None:
+    scores = Scores(50, 50, 50, 40)
+    loss = Loss(4, "the truth", scores, replace(scores, stq=49.5, pq=38), scores)
+    assert loss_complaints(loss, "int8", 1) == []
+    assert loss_complaints(loss, "fp32", 1) == ["fp32 costs 2.00 points of PQ (limit 1)"]
+    assert loss_complaints(loss, "int8", 0.4) == ["int8 costs 0.50 points of STQ (limit 0.4)"]
 
 
 def test_frames_become_network_images(clip: Path) -> None:

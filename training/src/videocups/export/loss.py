@@ -58,6 +58,16 @@ class Loss:
         return self.reference.pq - self.other.pq
 
 
+def loss_complaints(loss: Loss, precision: str, limit: float) -> list[str]:
+    """Return what a graph loses beyond ``limit`` points; float32 may not lose PQ either, being the same network."""
+    points = {"STQ": loss.stq_points} | ({"PQ": loss.pq_points} if precision == "fp32" else {})
+    return [
+        f"{precision} costs {value:.2f} points of {name} (limit {limit:g})"
+        for name, value in points.items()
+        if value > limit
+    ]
+
+
 def predict(bundle: ModelBundle, engine: Engine, views: Views, on_frame: OnFrame = lambda: None) -> list[list[Maps]]:
     """Return class and object maps of every frame, stretch by stretch, as the vehicle would publish them."""
     found = []
@@ -71,6 +81,11 @@ def predict(bundle: ModelBundle, engine: Engine, views: Views, on_frame: OnFrame
     return found
 
 
+def shows_objects(maps: list[list[Maps]]) -> bool:
+    """Return whether a prediction has any object."""
+    return any((ids > 0).any() for stretch in maps for _, ids in stretch)
+
+
 def measure_loss(
     views: Views, classes: tuple[ClassInfo, ...], reference: list[list[Maps]], other: list[list[Maps]]
 ) -> Loss:
@@ -78,7 +93,7 @@ def measure_loss(
     things = [info.class_id for info in classes if info.is_thing]
     agreement = _score(_pairs(other, reference), things, len(classes))
     if views.dataset is None:
-        if not any((ids > 0).any() for stretch in reference for _, ids in stretch):
+        if not shows_objects(reference):
             raise ValueError(
                 f"the network shows no object in {len(views)} frames ({views.name}), so nothing can be lost; give "
                 "clips with labels, or train longer"

@@ -69,6 +69,8 @@ def report_text(report: ExportReport) -> str:
     ]
     if report.loss is not None:
         lines += ["", *_loss_lines(report.loss, report.max_loss)]
+    elif report.passed:
+        lines += ["", "STQ and PQ were not compared: torch shows no object in these frames; give clips with --clips"]
     if report.calibrated_on:
         lines += ["", f"ranges measured on {report.calibrated_on}"]
     if report.float_parts:

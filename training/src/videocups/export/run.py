@@ -14,7 +14,7 @@ from videocups import __version__
 from videocups.export.fp16 import to_half
 from videocups.export.graph import check_graph, export_graph, op_table
 from videocups.export.int8 import PARTS, calibrate, quantize
-from videocups.export.loss import Loss, Maps, measure_loss, predict
+from videocups.export.loss import Loss, Maps, loss_complaints, measure_loss, predict, shows_objects
 from videocups.export.parity import measure_parity
 from videocups.export.report import ExportReport, computed_precision, report_text, side_by_side, write_report
 from videocups.export.torch_engine import TorchEngine
@@ -135,14 +135,14 @@ class _Trial:
         complaints += [f"ONNX Runtime: {text}" for text in exported.complaints]
         graph, loss, calibrated_on = model, None, ""
         kept: tuple[str, ...] = ()
-        if not complaints and config.precision != "fp32":
+        if not complaints and config.precision == "fp32":
+            loss = self._float_loss(engine)
+        elif not complaints:
             graph, loss, kept, calibrated_on = self._lower(model, frames)
-            if loss.stq_points > config.max_loss:
-                complaints.append(
-                    f"{config.precision} costs {loss.stq_points:.2f} points of STQ (limit {config.max_loss:g})"
-                )
             check_graph(graph)
             engine = self.engine(graph)
+        if loss is not None:
+            complaints += loss_complaints(loss, config.precision, config.max_loss)
         graph = with_metadata(graph, self.facts, config.precision)
         info = engine.describe()
         report = ExportReport(
@@ -202,6 +202,14 @@ class _Trial:
             kept.append(best)
             graph, loss = trials[best], losses[best]
         return graph, loss, tuple(kept), f"{len(images)} frames of {frames.name}"
+
+    def _float_loss(self, engine: OnnxEngine) -> Loss | None:
+        """Compare what comes out of merge and tracker on a few frames; None where the network shows no object there."""
+        views = self.views.fewer(self.config.parity_frames)
+        answer = predict(engine.bundle, self.reference, views)
+        if views.dataset is None and not shows_objects(answer):
+            return None
+        return measure_loss(views, self.facts["classes"], answer, predict(engine.bundle, engine, views))
 
     def _loss(self, model: onnx.ModelProto) -> Loss:
         engine = self.engine(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,11 @@ class Views:
 
     def __len__(self) -> int:
         return sum(map(len, self.stretches))
+
+    def fewer(self, count: int) -> Views:
+        """Return the views without what comes after about ``count`` frames; as many of each stretch."""
+        share = _share(count, len(self.stretches))
+        return replace(self, stretches=tuple(stretch[:share] for stretch in self.stretches)[:count])
 
     def frames(self) -> Iterator[ViewFrame]:
         """Yield all frames."""

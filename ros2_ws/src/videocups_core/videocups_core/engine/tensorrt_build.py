@@ -80,7 +80,7 @@ def _known(trt: Any, compute_capability: str) -> str:
     if compute_capability not in known:
         raise EngineError(
             f"{trt.__name__} {trt.__version__} builds for compute capability {', '.join(known)}, "
-            f"not for {compute_capability}; build on a machine with such a GPU"
+            f"not for {compute_capability}; build on the machine with such a GPU, on a Jetson with JetPack's TensorRT"
         )
     return compute_capability
 
