@@ -88,6 +88,18 @@ def test_noise_inside_a_uniform_region_is_removed():
     np.testing.assert_array_equal(labels, np.broadcast_to(np.arange(24) >= 12, (24, 24)))
 
 
+@pytest.mark.parametrize("coarse_above_px", [0, FULL])
+@pytest.mark.parametrize("size", [(32, 48), (160, 144)])  # with and without the ring of vertices for few points
+def test_frames_solved_together_know_nothing_of_each_other(size, coarse_above_px):
+    config = CrfConfig(coarse_above_px=coarse_above_px, iterations=3)
+    scenes = [scene(seed, size, classes=5) for seed in range(3)]
+    scenes[1] = (scenes[1][0], 255 - scenes[1][1])  # far away from the others on the lattice
+    together = dense_crf(*(torch.stack(parts) for parts in zip(*scenes, strict=True)), config)
+    for found, (log_probs, rgb) in zip(together, scenes, strict=True):
+        torch.testing.assert_close(found, dense_crf(log_probs, rgb, config), atol=1e-5, rtol=0)
+    assert (together[0] - together[1]).abs().mean() > 0.01
+
+
 def test_the_lattice_filters_like_a_gaussian():
     points = torch.rand(1500, 3, generator=torch.Generator().manual_seed(0)) * 4
     values = torch.stack([torch.sin(2 * points[:, 0]), points[:, 1] * points[:, 2]], dim=1)

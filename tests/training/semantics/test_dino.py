@@ -111,9 +111,14 @@ def test_fetched_official_weights_give_features(tmp_path):
     torch.save(official_state(384, seed=3), file)
     fetch(find("dino-vits8"), tmp_path, source=file)
     extractor = DinoFeatures("dino-vits8", load_weights("dino-vits8", tmp_path))
-    features = extractor.extract(np.random.default_rng(0).integers(0, 255, (30, 45, 3)).astype(np.uint8))
+    images = np.random.default_rng(0).integers(0, 255, (3, 30, 45, 3)).astype(np.uint8)
+    features = extractor.extract(images[0])
     assert features.shape == (4, 6, 384) == (4, 6, extractor.dim)
     assert features.std() > 0
+    for together, rgb in zip(extractor.extract_batch(list(images)), images, strict=True):
+        np.testing.assert_allclose(together, extractor.extract(rgb), atol=1e-4)
+    with pytest.raises(ValueError, match="of one size"):
+        extractor.extract_batch([images[0], images[1, :-1]])
     assert (extractor.stride, extractor.windowed) == (8, True)
 
 

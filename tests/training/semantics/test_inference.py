@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from videocups.semantics.inference import (
     fused_log_probs,
     fusion_weight,
     predict,
+    predict_all,
     resize_map,
     window_starts,
     windowed_log_probs,
@@ -43,7 +47,7 @@ def test_fusion_follows_equation_2():
     depth = np.full((32, 48), 3.0, np.float32)
     depth[:, 10] = np.inf
     config = InferenceConfig(flip=False, crf=False, window=1.0)
-    fused = fused_log_probs(np.zeros((32, 48, 3), np.uint8), model(size_codes), depth, config)
+    fused = fused_log_probs([np.zeros((32, 48, 3), np.uint8)], model(size_codes), [depth], config)[0]
     np.testing.assert_allclose(fused[0, 0], 0.25 * log_low + 0.75 * log_high, atol=1e-6)  # 1 / (3 + 1)
     np.testing.assert_allclose(fused[5, 10], log_high, atol=1e-6)
 
@@ -68,7 +72,7 @@ def test_windows_cover_the_image_and_overlap_softly():
         return np.broadcast_to(left, (*rgb.shape[:2], 2)).copy()
 
     config = InferenceConfig(flip=False, crf=False, window=1.0, stride=0.5)
-    found = windowed_log_probs(np.zeros((16, 24, 3), np.uint8), model(counting), config)
+    found = windowed_log_probs([np.zeros((16, 24, 3), np.uint8)], model(counting), config)[0]
     assert calls == [(16, 16, 3)] * 2
     first, second = found[0, 0], found[0, -1]
     np.testing.assert_allclose(found[0, 12], (first + second) / 2, atol=1e-6)
@@ -82,7 +86,7 @@ def test_flip_averages_codes_of_the_mirror_image():
         return codes
 
     config = InferenceConfig(guided=False, crf=False, low_scale=1.0)
-    found = fused_log_probs(np.zeros((8, 8, 3), np.uint8), model(left_is_one), None, config)
+    found = fused_log_probs([np.zeros((8, 8, 3), np.uint8)], model(left_is_one), [None], config)[0]
     np.testing.assert_allclose(found, np.log(0.5), atol=1e-6)
 
 
@@ -103,6 +107,26 @@ def test_prediction_with_the_field_keeps_sharp_borders():
     labels = predict(rgb, model(brightness_codes), np.full((48, 64), 10, np.float32), InferenceConfig())
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, np.broadcast_to(np.arange(64) >= 30, (48, 64)))
+
+
+@pytest.mark.parametrize("windowed", [True, False])
+def test_several_images_are_seen_in_few_calls_and_as_alone(windowed):
+    calls = []
+
+    def codes_of_all(images):
+        calls.append(len(images))
+        return [brightness_codes(rgb) for rgb in images]
+
+    rng = np.random.default_rng(0)
+    images = [cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (64, 48)) for _ in range(3)]
+    depths = [np.full((48, 64), depth, np.float32) for depth in (3, 10, np.inf)]
+    alone = model(brightness_codes, windowed=windowed)
+    found = predict_all(images, replace(alone, codes_of_all=codes_of_all), depths)
+    # with mirror images: 3 coarse ones, and 3 times 15 windows, of which 5 make up an image
+    assert calls == ([6, 30, 30, 30] if windowed else [3, 3])
+    for labels, rgb, depth in zip(found, images, depths, strict=True):
+        np.testing.assert_array_equal(labels, predict(rgb, alone, depth))
+        assert labels.min() != labels.max()
 
 
 def test_depth_is_brought_to_metres():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.nn import functional
 from videocups.pretrain.config import EncoderConfig
 from videocups.pretrain.encoder import Encoder
 from videocups.semantics.dino import DEVIATION_RGB, MEAN_RGB
-from videocups.semantics.features import FeatureMap
+from videocups.semantics.features import FeatureMap, stacked
 from videocups.semantics.weights import file_sha256
 from videocups.train.checkpoint import MODEL, read_checkpoint
 from videocups_core.config import from_mapping
@@ -36,17 +37,20 @@ class SelfTrainedFeatures:
 
     def extract(self, rgb: NDArray[np.uint8]) -> FeatureMap:
         """Return (ceil(H / stride), ceil(W / stride), dim) float32; the border repeats up to whole cells."""
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"features need an (H, W, 3) uint8 RGB image, got {rgb.shape} {rgb.dtype}")
-        height, width = (-(-size // self.stride) for size in rgb.shape[:2])
+        return self.extract_batch([rgb])[0]
+
+    def extract_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[FeatureMap]:
+        """Return the same for each of several images of one size."""
+        pixels = stacked(images)
+        height, width = (-(-size // self.stride) for size in pixels.shape[1:3])
         with torch.inference_mode():
-            image = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1).float() / 255
+            planes = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
             mean = torch.tensor(MEAN_RGB, device=self.device).reshape(3, 1, 1)
             deviation = torch.tensor(DEVIATION_RGB, device=self.device).reshape(3, 1, 1)
-            bottom, right = (-size % self.encoder.whole for size in rgb.shape[:2])
-            padded = functional.pad(((image - mean) / deviation)[None], (0, right, 0, bottom), mode="replicate")
-            cells = self.encoder(padded)[1][0, :, :height, :width]
-            return np.ascontiguousarray(cells.permute(1, 2, 0).cpu().numpy(), dtype=np.float32)
+            bottom, right = (-size % self.encoder.whole for size in pixels.shape[1:3])
+            padded = functional.pad((planes - mean) / deviation, (0, right, 0, bottom), mode="replicate")
+            cells = self.encoder(padded)[1][:, :, :height, :width].permute(0, 2, 3, 1)
+            return list(np.ascontiguousarray(cells.cpu().numpy(), dtype=np.float32))
 
 
 def load_self_trained(path: Path | str, device: str = "cpu") -> SelfTrainedFeatures:

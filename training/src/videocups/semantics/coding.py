@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from videocups.semantics.distill import Head, distill
 from videocups.semantics.distill_config import DistillConfig
-from videocups.semantics.features import FeatureExtractor, FeatureMap
+from videocups.semantics.features import FeatureExtractor, FeatureMap, extract_all
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,15 @@ class CodedFeatures:
 
     def extract(self, rgb: NDArray[np.uint8]) -> FeatureMap:
         """Return (h, w, dim) float32 codes."""
-        features = (self.extractor.extract(rgb) - self.coding.shift) * self.coding.scale
+        return self.extract_batch([rgb])[0]
+
+    def extract_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[FeatureMap]:
+        """Return the same for each of several images of one size."""
+        features = (np.stack(extract_all(self.extractor, images)) - self.coding.shift) * self.coding.scale
         with torch.inference_mode():
-            planes = torch.from_numpy(np.ascontiguousarray(features.transpose(2, 0, 1)))[None].to(self.device)
-            codes = self.coding.head(planes)[0].permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(codes, dtype=np.float32)
+            planes = torch.from_numpy(np.ascontiguousarray(features.transpose(0, 3, 1, 2))).to(self.device)
+            codes = self.coding.head(planes).permute(0, 2, 3, 1).cpu().numpy()
+        return list(np.ascontiguousarray(codes, dtype=np.float32))
 
 
 def learn_coding(

@@ -6,7 +6,7 @@ last layer after the final norm; frozen, never trained here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch.nn.functional as nn_functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from videocups.semantics.features import FeatureMap
+from videocups.semantics.features import FeatureMap, stacked
 
 COUNTER = "num_batches_tracked"
 MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -195,13 +195,17 @@ class DinoFeatures:
 
     def extract(self, rgb: NDArray[np.uint8]) -> FeatureMap:
         """Return (ceil(H / stride), ceil(W / stride), dim) float32; the border repeats up to a whole patch."""
-        with torch.inference_mode():
-            found = self.backbone(self.normalized(rgb)[None])[0]
-            return np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy(), dtype=np.float32)
+        return self.extract_batch([rgb])[0]
 
-    def normalized(self, rgb: NDArray[np.uint8]) -> Tensor:
-        """Return (3, H', W') float32 on the device, H' and W' multiples of the stride."""
-        image = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1).float() / 255
-        image = (image - self._mean) / self._deviation
-        bottom, right = (-size % self.stride for size in image.shape[1:])
-        return nn_functional.pad(image[None], (0, right, 0, bottom), mode="replicate")[0]
+    def extract_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[FeatureMap]:
+        """Return the same for each of several images of one size."""
+        with torch.inference_mode():
+            found = self.backbone(self.normalized(stacked(images))).permute(0, 2, 3, 1)
+            return list(np.ascontiguousarray(found.cpu().numpy(), dtype=np.float32))
+
+    def normalized(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return (B, 3, H', W') float32 on the device of (B, H, W, 3), H' and W' multiples of the stride."""
+        planes = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+        planes = (planes - self._mean) / self._deviation
+        bottom, right = (-size % self.stride for size in planes.shape[2:])
+        return nn_functional.pad(planes, (0, right, 0, bottom), mode="replicate")

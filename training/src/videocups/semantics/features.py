@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -34,3 +35,24 @@ class FeatureExtractor(Protocol):
     def extract(self, rgb: NDArray[np.uint8]) -> FeatureMap:
         """Return (ceil(H / stride), ceil(W / stride), dim) float32 for an (H, W, 3) uint8 RGB image."""
         ...
+
+
+def extract_all(extractor: FeatureExtractor, images: Sequence[NDArray[np.uint8]]) -> list[FeatureMap]:
+    """Describe images of one size, all in one call of the network where the extractor has ``extract_batch`` for that.
+
+    What comes out is what ``extract`` returns for each, up to rounding.
+    """
+    together = getattr(extractor, "extract_batch", None)
+    if together is None or len(images) == 1:
+        return [extractor.extract(rgb) for rgb in images]
+    found: list[FeatureMap] = together(images)
+    return found
+
+
+def stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return (B, H, W, 3) uint8; images of several sizes, or what is no RGB image, are refused."""
+    if len({rgb.shape for rgb in images}) != 1:
+        raise ValueError(f"images of a batch must be of one size, got {sorted({rgb.shape for rgb in images})}")
+    if images[0].ndim != 3 or images[0].shape[2] != 3 or images[0].dtype != np.uint8:
+        raise ValueError(f"features need (H, W, 3) uint8 RGB images, got {images[0].shape} {images[0].dtype}")
+    return np.stack(images)

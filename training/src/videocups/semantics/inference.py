@@ -9,17 +9,20 @@ CRF a class per pixel, ``semantics/NNNNNN.png`` (8 bit).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from videocups.semantics.crf_config import CrfConfig
-from videocups.semantics.features import FeatureMap
+from videocups.semantics.features import FeatureExtractor, FeatureMap, extract_all, stacked
 from videocups.semantics.kmeans import Clusters
 from videocups_core.config import setting
+
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -44,48 +47,79 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class SemanticModel:
-    """Codes for an image and clusters for codes. ``windowed``: whether the image may be cut into windows."""
+    """Codes for an image and clusters for codes. ``windowed``: whether the image may be cut into windows.
 
-    codes: Callable[[NDArray[np.uint8]], FeatureMap]
+    ``codes_of_all``: what describes several images of one size in one call, where there is such a thing.
+    """
+
+    codes: Callable[[Image], FeatureMap]
     clusters: Clusters
     windowed: bool
+    codes_of_all: Callable[[Sequence[Image]], Sequence[FeatureMap]] | None = None
+
+    @classmethod
+    def of(cls, extractor: FeatureExtractor, clusters: Clusters) -> SemanticModel:
+        """Return the model of an extractor, with batches where it has them."""
+        return cls(extractor.extract, clusters, extractor.windowed, partial(extract_all, extractor))
+
+    def describe(self, images: Sequence[Image], flip: bool) -> Sequence[FeatureMap]:
+        """Return codes, averaged with those of the mirror images; of features that are read as a whole only codes."""
+        if not (flip and self.windowed):
+            return self._codes(images)
+        found = self._codes([*images, *(np.ascontiguousarray(rgb[:, ::-1]) for rgb in images)])
+        pairs = zip(found[: len(images)], found[len(images) :], strict=True)
+        return [np.asarray((codes + mirrored[:, ::-1]) / 2, dtype=np.float32) for codes, mirrored in pairs]
+
+    def _codes(self, images: Sequence[Image]) -> Sequence[FeatureMap]:
+        return [self.codes(rgb) for rgb in images] if self.codes_of_all is None else self.codes_of_all(images)
 
 
 def predict(
-    rgb: NDArray[np.uint8],
-    model: SemanticModel,
-    depth_m: NDArray[np.float32] | None = None,
-    config: InferenceConfig | None = None,
+    rgb: Image, model: SemanticModel, depth_m: FeatureMap | None = None, config: InferenceConfig | None = None
 ) -> NDArray[np.uint8]:
     """Return the (H, W) uint8 pseudo-class of every pixel of an (H, W, 3) image.
 
     ``depth_m``: (H, W), already rescaled by ``depth_scale``; not finite means infinitely far. Needed where ``guided``.
     """
+    return predict_all([rgb], model, [depth_m], config)[0]
+
+
+def predict_all(
+    images: Sequence[Image],
+    model: SemanticModel,
+    depths_m: Sequence[FeatureMap | None],
+    config: InferenceConfig | None = None,
+    device: str = "cpu",
+) -> list[NDArray[np.uint8]]:
+    """Return the same for several images of one size, together in one call of the network; the CRF is on ``device``."""
     config = config or InferenceConfig()
-    log_probs = fused_log_probs(rgb, model, depth_m, config)
+    fused = fused_log_probs(images, model, depths_m, config)
+    log_probs = fused[0][None] if len(fused) == 1 else np.stack(fused)
     if config.crf:
         from videocups.semantics.crf import refine  # loads torch, which nothing else here needs
 
-        log_probs = refine(log_probs, rgb, config.crf_settings)
-    return np.asarray(log_probs.argmax(axis=2), dtype=np.uint8)
+        log_probs = refine(log_probs, stacked(images), config.crf_settings, device)
+    return list(log_probs.argmax(axis=3).astype(np.uint8))
 
 
 def fused_log_probs(
-    rgb: NDArray[np.uint8], model: SemanticModel, depth_m: NDArray[np.float32] | None, config: InferenceConfig
-) -> FeatureMap:
-    """Return (H, W, K) float32 log-probabilities before the CRF."""
-    low = coarse_log_probs(rgb, model, config)
+    images: Sequence[Image], model: SemanticModel, depths_m: Sequence[FeatureMap | None], config: InferenceConfig
+) -> list[FeatureMap]:
+    """Return (H, W, K) float32 log-probabilities before the CRF for each image."""
+    lows = coarse_log_probs(images, model, config)
     if not config.guided:
-        return low
-    if depth_m is None or depth_m.shape != rgb.shape[:2]:
-        got = "none" if depth_m is None else f"{depth_m.shape}"
-        raise ValueError(
-            f"guided inference needs depth of the image's size {rgb.shape[:2]}, got {got}; or guided: false"
-        )
-    high = windowed_log_probs(rgb, model, config) if model.windowed else whole_log_probs(rgb, model, config)
-    weight = fusion_weight(depth_m)[..., None]
-    fused = weight * low + (1 - weight) * high
-    return np.asarray(fused, dtype=np.float32)
+        return lows
+    highs = windowed_log_probs(images, model, config) if model.windowed else whole_log_probs(images, model, config)
+    found = []
+    for rgb, low, high, depth_m in zip(images, lows, highs, depths_m, strict=True):
+        if depth_m is None or depth_m.shape != rgb.shape[:2]:
+            got = "none" if depth_m is None else f"{depth_m.shape}"
+            raise ValueError(
+                f"guided inference needs depth of the image's size {rgb.shape[:2]}, got {got}; or guided: false"
+            )
+        weight = fusion_weight(depth_m)[..., None]
+        found.append(np.asarray(weight * low + (1 - weight) * high, dtype=np.float32))
+    return found
 
 
 def fusion_weight(depth_m: NDArray[np.float32]) -> FeatureMap:
@@ -118,32 +152,39 @@ CAMERA_HEIGHT_M = 1.5
 """height of a car's camera over the road, where nothing better is known."""
 
 
-def coarse_log_probs(rgb: NDArray[np.uint8], model: SemanticModel, config: InferenceConfig) -> FeatureMap:
-    """Predict on the whole image at low resolution, enlarged to (H, W, K)."""
-    size = (max(round(rgb.shape[1] * config.low_scale), 1), max(round(rgb.shape[0] * config.low_scale), 1))
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    codes = _codes(small, model, config.flip)
-    return resize_map(model.clusters.log_probs(codes), rgb.shape[0], rgb.shape[1])
+def coarse_log_probs(images: Sequence[Image], model: SemanticModel, config: InferenceConfig) -> list[FeatureMap]:
+    """Predict on whole images at low resolution, enlarged to (H, W, K)."""
+    height, width = images[0].shape[:2]
+    size = (max(round(width * config.low_scale), 1), max(round(height * config.low_scale), 1))
+    small = [np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for rgb in images]
+    codes = model.describe(small, config.flip)
+    return [resize_map(model.clusters.log_probs(one), height, width) for one in codes]
 
 
-def whole_log_probs(rgb: NDArray[np.uint8], model: SemanticModel, config: InferenceConfig) -> FeatureMap:
-    """Predict on the whole image at full resolution: for features that must know where in the image they are."""
-    return resize_map(model.clusters.log_probs(_codes(rgb, model, config.flip)), rgb.shape[0], rgb.shape[1])
+def whole_log_probs(images: Sequence[Image], model: SemanticModel, config: InferenceConfig) -> list[FeatureMap]:
+    """Predict on whole images at full resolution: for features that must know where in the image they are."""
+    codes = model.describe(images, config.flip)
+    return [resize_map(model.clusters.log_probs(one), *images[0].shape[:2]) for one in codes]
 
 
-def windowed_log_probs(rgb: NDArray[np.uint8], model: SemanticModel, config: InferenceConfig) -> FeatureMap:
-    """Predict on overlapping square windows at full resolution and average where they overlap: (H, W, K)."""
-    height, width = rgb.shape[:2]
+def windowed_log_probs(images: Sequence[Image], model: SemanticModel, config: InferenceConfig) -> list[FeatureMap]:
+    """Predict on overlapping square windows at full resolution and average where they overlap: (H, W, K) each."""
+    height, width = images[0].shape[:2]
     side = min(max(round(height * config.window), 1), height, width)
-    total = np.zeros((height, width, len(model.clusters.centers)), np.float32)
+    step = round(height * config.stride)
+    places = [(top, left) for top in window_starts(height, side, step) for left in window_starts(width, side, step)]
+    total = [np.zeros((height, width, len(model.clusters.centers)), np.float32) for _ in images]
     count = np.zeros((height, width, 1), np.float32)
-    for top in window_starts(height, side, round(height * config.stride)):
-        for left in window_starts(width, side, round(height * config.stride)):
-            place = np.s_[top : top + side, left : left + side]
-            codes = _codes(np.ascontiguousarray(rgb[place]), model, config.flip)
-            total[place] += resize_map(model.clusters.log_probs(codes), side, side)
-            count[place] += 1
-    return np.asarray(total / count, dtype=np.float32)
+    at_once = max(height * width // side**2, 1)  # no call sees more pixels than those of the images
+    for first in range(0, len(places), at_once):
+        windows = [np.s_[top : top + side, left : left + side] for top, left in places[first : first + at_once]]
+        cut = [np.ascontiguousarray(rgb[window]) for window in windows for rgb in images]
+        codes = iter(model.describe(cut, config.flip))
+        for window in windows:
+            count[window] += 1
+            for sums in total:
+                sums[window] += resize_map(model.clusters.log_probs(next(codes)), side, side)
+    return [np.asarray(sums / count, dtype=np.float32) for sums in total]
 
 
 def window_starts(length: int, side: int, step: int) -> Iterator[int]:
@@ -163,12 +204,3 @@ def resize_map(field: FeatureMap, height: int, width: int) -> FeatureMap:
         for k in range(0, field.shape[2], step)
     ]
     return np.concatenate([part.reshape(height, width, -1) for part in parts], axis=2).astype(np.float32)
-
-
-def _codes(rgb: NDArray[np.uint8], model: SemanticModel, flip: bool) -> FeatureMap:
-    """Codes, averaged with those of the mirror image; features that are read as a whole hardly change by it."""
-    codes = model.codes(rgb)
-    if not (flip and model.windowed):
-        return codes
-    mirrored = model.codes(np.ascontiguousarray(rgb[:, ::-1]))
-    return np.asarray((codes + mirrored[:, ::-1]) / 2, dtype=np.float32)

@@ -22,20 +22,24 @@ class PermutohedralLattice:
     """A Gaussian of standard deviation 1 over ``features`` (N, d) float32; scale the features for other widths.
 
     What comes out is the sum over all points times a constant of the lattice; divide by a filtered 1 for a mean.
+    With several ``frames`` the points are theirs one after the other, as many of each, and those of one do not see
+    those of another.
     """
 
-    def __init__(self, features: Tensor) -> None:
+    def __init__(self, features: Tensor, frames: int = 1) -> None:
         self._dimensions = features.shape[1]
         self._lift = _lift(self._dimensions, features)
         lifted = features @ self._lift
-        self._lowest, self._radix = _numbering(lifted)
-        keys, weights = self._simplices(lifted)
+        self._lowest, self._radix, self._span = _numbering(lifted, frames)
+        each = len(features) // frames
+        frame = torch.arange(frames, device=lifted.device).repeat_interleave(each) if frames > 1 else 0
+        keys, weights = self._simplices(lifted, frame)
         ordered, order = torch.sort(keys.reshape(-1), stable=True)
         begins = torch.ones_like(ordered, dtype=torch.bool)
         torch.ne(ordered[1:], ordered[:-1], out=begins[1:])
         first = torch.nonzero(begins)[:, 0]
         self._known = touched = ordered[first]
-        if len(features) <= SPARSE_BELOW:
+        if each <= SPARSE_BELOW:
             self._known = torch.unique(torch.cat([touched] + [touched + step for step in _steps(self._radix)]))
         home = torch.searchsorted(self._known, touched)
         index = torch.empty_like(order).scatter_(0, order, home[torch.cumsum(begins, dim=0) - 1])
@@ -65,9 +69,12 @@ class PermutohedralLattice:
             lattice = _gather(lattice, blur)
         return lattice
 
-    def places(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Where other points (N', d) lie: rows of their vertices (N', d+1) and shares; absent vertices have share 0."""
-        keys, weights = self._simplices(features @ self._lift)
+    def places(self, features: Tensor, frame: Tensor | int = 0) -> tuple[Tensor, Tensor]:
+        """Where other points (N', d) of frames (N',) lie: rows of their vertices (N', d+1) and shares.
+
+        Absent vertices have share 0.
+        """
+        keys, weights = self._simplices(features @ self._lift, frame)
         rows = torch.searchsorted(self._known, keys).clamp_(max=self.vertices - 1)
         return rows, torch.where(self._known[rows] == keys, weights, 0.0)
 
@@ -75,7 +82,7 @@ class PermutohedralLattice:
         """Return (N', C) at ``places`` of what ``blurred`` gave."""
         return _gather(blurred, places)
 
-    def _simplices(self, lifted: Tensor) -> tuple[Tensor, Tensor]:
+    def _simplices(self, lifted: Tensor, frame: Tensor | int) -> tuple[Tensor, Tensor]:
         """Return keys (N, d+1) and barycentric weights (N, d+1) of the vertices of each point's simplex.
 
         Vertex k of a simplex lies at base·(d + 1) − k, with d + 1 more on the k axes of the largest remainders.
@@ -86,7 +93,7 @@ class PermutohedralLattice:
         by_rank = torch.zeros_like(rest).scatter_(1, rank, rest)  # the largest remainder first
         inner = (by_rank[:, :-1] - by_rank[:, 1:]) / corners
         weights = torch.cat([1 - inner.sum(dim=1, keepdim=True), inner], dim=1)
-        origin = ((base.long() * corners)[:, :-1] - self._lowest) @ self._radix
+        origin = ((base.long() * corners)[:, :-1] - self._lowest) @ self._radix + frame * self._span
         step = torch.cat([self._radix, self._radix.new_zeros(1)]).expand_as(rank)  # the last axis follows from others
         raised = torch.zeros_like(rank).scatter_(1, rank, step).cumsum(dim=1) * corners
         keys = origin[:, None] - torch.arange(corners, device=rank.device) * self._radix.sum()
@@ -113,15 +120,18 @@ def _lift(d: int, like: Tensor) -> Tensor:
     return scaled.to(like)
 
 
-def _numbering(lifted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lowest coordinate of each axis and the step of a key along it; the margin holds all neighbours."""
+def _numbering(lifted: Tensor, frames: int) -> tuple[Tensor, Tensor, int]:
+    """Return the lowest coordinate of each axis, the step of a key along it, and the step from frame to frame.
+
+    The margin holds all neighbours.
+    """
     corners = lifted.shape[1]
     lowest = lifted[:, :-1].amin(dim=0).floor().long() - 3 * corners
     extent = lifted[:, :-1].amax(dim=0).ceil().long() + 3 * corners - lowest
-    if float(extent.double().prod()) >= 2**62:
+    if float(extent.double().prod()) * frames >= 2**62:
         raise ValueError("the features span too many lattice cells to be numbered; divide them by wider sigmas")
     radix = torch.cumprod(torch.cat([extent.new_ones(1), extent[:-1]]), dim=0)
-    return lowest, radix
+    return lowest, radix, int(extent.prod())
 
 
 def _nearest_simplex(lifted: Tensor) -> tuple[Tensor, Tensor]:
