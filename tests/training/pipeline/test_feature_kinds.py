@@ -11,7 +11,7 @@ from videocups.pipeline.failures import TooManyFailuresError
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import label_config
 from videocups.pipeline.run import RunConfig, run_stages
-from videocups.pipeline.workspace import Workspace
+from videocups.pipeline.workspace import Workspace, link_clips
 from videocups.pretrain.config import PretrainConfig
 from videocups.pretrain.task import PretrainTask
 from videocups.semantics.coding import CodedFeatures, Coding, learn_coding, standard
@@ -57,6 +57,32 @@ def test_self_trained_features_need_a_run_and_follow_its_content(street: Path, t
     (tmp_path / "run").rename(tmp_path / "older")
     run_training(PretrainTask([street / "a"], again), again.loop, tmp_path / "run")
     assert label(street, "clusters", features=features) == {"vectors": 4, "clusters": 1}
+
+
+def test_frames_in_one_call_get_what_they_get_alone(street: Path, tmp_path: Path) -> None:
+    config = from_mapping(PretrainConfig, PRETRAIN, "test")
+    run_training(PretrainTask([street / "a"], config), config.loop, tmp_path / "run")
+    codes = {"enabled": True, "distill": {"dim": 6, "steps": 3, "batch": 2, "side": 3, "negatives": 1}}
+    semantics = {
+        "features": {"kind": "self-trained", "checkpoint": str(tmp_path / "run")},
+        "codes": codes,
+        "kmeans": SMALL["kmeans"],
+    }
+    found = []
+    for batch in (1, 3):
+        root = tmp_path / f"batch_{batch}"
+        link_clips(street, root)
+        settings = label_config({"preset": "fast", "semantics": semantics, "run": {"batch": batch}}, "test")
+        stages = settings.stages().up_to(["semantics"])
+        assert stages.by_name["semantics"].batch == batch
+        assert stages.by_name["survey"].batch == 1
+        run_stages(stages, Workspace.open(root), RunConfig(executor="inline"))
+        vectors = [decode(path)["drawn"] for path in sorted((root / "a" / "vectors").iterdir())]
+        classes = [decode(path) for path in sorted((root / "a" / "semantics").iterdir())]
+        found.append((np.stack(vectors), np.stack(classes)))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
+    assert (found[0][1] == found[1][1]).mean() > 0.999
+    assert len(np.unique(found[0][1])) > 1
 
 
 def test_codes_with_depth_need_frames_that_have_some(tmp_path: Path) -> None:

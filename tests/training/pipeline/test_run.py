@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from tests.training.pipeline.artefacts import artefacts, runs, runs_by_stage
 from tests.training.pipeline.conftest import ClipMaker
 from tests.training.pipeline.toy_stages import ToyConfig, obey, toy_stages
@@ -296,6 +299,37 @@ def test_stages_must_read_what_is_written_before_them() -> None:
         Stages((second, first))
     with pytest.raises(ValueError, match="two stages are called 'flow'"):
         Stages((first, first))
+
+
+def test_items_of_a_batch_share_a_call_and_one_that_fails_fails_alone(make_clips: ClipMaker) -> None:
+    calls: list[tuple[int | None, ...]] = []
+
+    def one(work: Work, config: ToyConfig) -> dict[str, int]:
+        return several([work], config)[0]
+
+    def several(works: Sequence[Work], config: ToyConfig) -> list[dict[str, int]]:
+        calls.append(tuple(work.number for work in works))
+        obey(works[-1], replace(config, fail_at=()))
+        if any(work.number in config.fail_at for work in works):
+            raise ArithmeticError("one of them makes no sense")
+        return [{"seen": 10 * int(work.index)} for work in works]
+
+    root, writes = make_clips(8), (Output("seen", ".json"),)
+    stage = Stage("seen", "frame", one, ToyConfig(fail_at=(4,)), (Input("frames"),), writes, run_many=several, batch=3)
+    summary = run(root, Stages([stage]), config=RunConfig(executor="inline", max_failed_share=0.5))
+    assert (summary.ran["seen"], summary.failed["seen"]) == (7, 1)
+    assert calls == [(0, 1, 2), (3, 4, 5), (3,), (4,), (5,), (6, 7)]
+    found = {path.stem: json.loads(path.read_text()) for path in (root / "clip_0" / "seen").iterdir()}
+    assert found == {f"{t:06d}": 10 * t for t in range(8) if t != 4}
+
+
+def test_a_full_gpu_is_no_frames_fault(make_clips: ClipMaker) -> None:
+    def full(work: Work, config: ToyConfig) -> dict[str, int]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    stage = Stage("seen", "frame", full, ToyConfig(), (Input("frames"),), (Output("seen", ".json"),))
+    with pytest.raises(MemoryError, match=r"lower run\.batch"):
+        run(make_clips(3), Stages([stage]))
 
 
 def test_what_a_stage_of_the_data_set_waits_for_goes_first(make_clips: ClipMaker, tmp_path: Path) -> None:

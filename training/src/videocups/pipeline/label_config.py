@@ -48,7 +48,10 @@ class LabelConfig:
         panoptic = panoptic_stage(self.panoptic, self.things)
         every = (*cue_stages(self.cues, self.learned), *instances, *semantic_stages(self.semantics), *things, panoptic)
         networks = self.stages_of_networks()
-        return Stages(replace(stage, gpus=self.run.gpu_share if stage.name in networks else 0.0) for stage in every)
+        return Stages(
+            replace(stage, gpus=self.run.gpu_share, batch=self.run.batch) if stage.name in networks else stage
+            for stage in every
+        )
 
     def stages_of_networks(self) -> frozenset[str]:
         """Return the names of the stages that run a network with these settings."""

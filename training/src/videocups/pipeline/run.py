@@ -29,6 +29,8 @@ class RunConfig:
     workers: int = setting(0, "workers; 0 takes one for each core", minimum=0)
     # Ray gives a task no GPU that asks for none; elsewhere networks take the GPU they see
     gpu_share: float = setting(0.0, "share of a GPU for a worker in stages of networks, on Ray", minimum=0.0)
+    # a GPU is busy only with several frames at once; results differ by rounding
+    batch: int = setting(1, "frames that a network sees in one call; 8 and more for a GPU", minimum=1)
     # the run stops when a stage fails on more than this share of its items
     max_failed_share: float = setting(
         0.05, "the run stops when a stage fails on more than this share of its items", minimum=0.0, maximum=1.0
@@ -186,7 +188,8 @@ class Round:
         times = self._times.get(stage.name)
         fitting = int(self._config.chunk_seconds * len(times) / max(sum(times), 1e-6)) if times else 2
         share = -(-waiting // (2 * self._executor.workers))
-        return max(1, min(fitting, share, self._config.chunk_items))
+        batch = stage.batch if stage.run_many is not None else 1
+        return max(1, min(fitting, share, self._config.chunk_items) // batch * batch, min(batch, waiting))
 
     def _note(self, chunk: Chunk, rows: list[Row]) -> None:
         node = (chunk.stage.name, chunk.place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,8 @@ from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import Work
 from videocups.semantics.distill_config import DistillConfig
 from videocups.semantics.extractors import device_of
-from videocups.semantics.features import FeatureExtractor, FeatureMap
-from videocups.semantics.inference import InferenceConfig, SemanticModel, depth_scale, predict
+from videocups.semantics.features import FeatureExtractor, FeatureMap, extract_all
+from videocups.semantics.inference import InferenceConfig, SemanticModel, depth_scale, predict_all
 from videocups.semantics.kmeans import Clusters, KMeansConfig, find_clusters, sample_vectors
 from videocups_core.config import from_mapping, setting, to_mapping
 
@@ -125,6 +125,7 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
             (Input("frames"), *coded),
             (Output("vectors", ".npz"),),
             loads=networks,
+            run_many=draw_vectors_of_all,
         ),
         Stage(
             "clusters",
@@ -143,6 +144,7 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
             (Input("frames"), Input("clusters"), Input("depth", need="optional"), *coded),
             (Output("semantics", ".png"),),
             loads=(*networks, *solver),
+            run_many=classes_of_frames,
         ),
         Stage("smooth", "frame", smooth_classes, SmoothSettings(), smooth_reads, (Output("semantics_smooth", ".png"),)),
     )
@@ -176,9 +178,19 @@ def distil_features(work: Work, settings: DistilSettings) -> dict[str, Any]:
 
 def draw_vectors(work: Work, settings: VectorSettings) -> dict[str, Any]:
     """Draw vectors of a frame, at both scales at which the inference looks at it."""
-    extractor, rgb = describer(work, settings.features, settings.codes), work.read("frames", work.index)
-    maps = [extractor.extract(shrunk(rgb, settings.low_scale)), extractor.extract(rgb.copy())]
-    return {"vectors": {"drawn": sample_vectors(maps, settings.per_frame, settings.seed + work.index)}}
+    return draw_vectors_of_all([work], settings)[0]
+
+
+def draw_vectors_of_all(works: Sequence[Work], settings: VectorSettings) -> list[dict[str, Any]]:
+    """Draw the vectors of several frames of a clip."""
+    extractor = describer(works[0], settings.features, settings.codes)
+    images = [work.read("frames", work.index).copy() for work in works]  # torch takes no read-only arrays
+    low = extract_all(extractor, [shrunk(rgb, settings.low_scale) for rgb in images])
+    drawn = [
+        sample_vectors(maps, settings.per_frame, settings.seed + work.index)
+        for work, maps in zip(works, zip(low, extract_all(extractor, images), strict=True), strict=True)
+    ]
+    return [{"vectors": {"drawn": vectors}} for vectors in drawn]
 
 
 def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
@@ -193,15 +205,26 @@ def cluster_vectors(work: Work, settings: ClusterSettings) -> dict[str, Any]:
 
 def classes_of_frame(work: Work, settings: SemanticSettings) -> dict[str, Any]:
     """Predict the pseudo-class of every pixel; a frame without depth is seen as far away everywhere."""
-    extractor = describer(work, settings.features, settings.codes)
-    rgb = work.read("frames", work.index).copy()  # torch takes no read-only arrays
-    clusters = clusters_from_arrays(work.read("clusters"), settings.kmeans)
-    model = SemanticModel(extractor.extract, clusters, extractor.windowed)
-    depth_m: FeatureMap = np.full(rgb.shape[:2], np.inf, np.float32)
-    if work.has("depth", work.index):
-        heights = work.read("depth", work.index)["depth_heights"].astype(np.float32)
-        depth_m = heights * np.float32(depth_scale([], settings.inference, camera_height=1.0))
-    return {"semantics": predict(rgb, model, depth_m, settings.inference)}
+    return classes_of_frames([work], settings)[0]
+
+
+def classes_of_frames(works: Sequence[Work], settings: SemanticSettings) -> list[dict[str, Any]]:
+    """Predict the classes of several frames of a clip; where features come from a GPU, the CRF is solved there too."""
+    extractor = describer(works[0], settings.features, settings.codes)
+    clusters = clusters_from_arrays(works[0].read("clusters"), settings.kmeans)
+    images = [work.read("frames", work.index).copy() for work in works]  # torch takes no read-only arrays
+    depths_m = [_depth_m(work, rgb.shape[:2], settings.inference) for work, rgb in zip(works, images, strict=True)]
+    device = device_of(settings.features.settings.kind)
+    model = SemanticModel.of(extractor, clusters)
+    found = predict_all(images, model, depths_m, settings.inference, device)
+    return [{"semantics": classes} for classes in found]
+
+
+def _depth_m(work: Work, shape: tuple[int, ...], config: InferenceConfig) -> FeatureMap:
+    if not work.has("depth", work.index):
+        return np.full(shape, np.inf, np.float32)
+    heights = work.read("depth", work.index)["depth_heights"].astype(np.float32)
+    return np.asarray(heights * np.float32(depth_scale([], config, camera_height=1.0)), np.float32)
 
 
 def smooth_classes(work: Work, settings: SmoothSettings) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Stage:
     value), or yields (kind, number, value), one artefact at a time. ``version`` counts changes of the function that
     change its result. ``final`` artefacts are what the whole is for: they are never cleaned. ``gpus``: share of a GPU
     an item needs. ``loads``: modules that the function imports when it runs; workers have them before that.
+    ``run_many(works, config)`` returns for several items what ``run`` returns for each, up to rounding, where a network
+    is faster with ``batch`` of them in a call.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Stage:
     final: bool = False
     gpus: float = 0.0
     loads: tuple[str, ...] = ()
+    run_many: Callable[[Sequence[Work], Any], Sequence[Returned]] | None = None
+    batch: int = 1
 
     def fingerprint(self) -> str:
         """Return what decides the result besides the inputs: name, version, settings."""

@@ -6,9 +6,9 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,34 +159,61 @@ class Work:
 
 def run_chunk(chunk: Chunk, cache: Cache, writer: RowWriter) -> list[Row]:
     """Run all items of a chunk and return their rows, which are in the manifest already."""
-    rows = []
+    rows: list[Row] = []
     clips: dict[Path, Clip] = {}
-    for task in chunk.tasks:
-        work = Work(chunk, chunk.place, task.number, frozenset(task.missing), cache, clips)
-        row = run_item(work, task.key)
-        writer.append(chunk.place, row)
-        rows.append(row)
+    batch = chunk.stage.batch if chunk.stage.run_many is not None else 1
+    for first in range(0, len(chunk.tasks), batch):
+        tasks = chunk.tasks[first : first + batch]
+        works = [Work(chunk, chunk.place, task.number, frozenset(task.missing), cache, clips) for task in tasks]
+        begin = time.perf_counter()
+        for work, task, values in zip(works, tasks, _values_of_all(works), strict=True):
+            row = run_item(work, task.key, values)
+            rows.append(replace(row, seconds=_since(begin) / len(tasks)) if len(tasks) > 1 else row)
+            writer.append(chunk.place, rows[-1])
     return rows
 
 
-def run_item(work: Work, key: str) -> Row:
-    """Run one item: its artefacts are on disk, or it failed and nothing of it is."""
+def _values_of_all(works: Sequence[Work]) -> Sequence[Returned | None]:
+    """Return what a batch of items gives; None for each where one of them raises: run alone, they show which."""
+    stage = works[0].chunk.stage
+    if len(works) == 1 or stage.run_many is None:
+        return [None] * len(works)
+    try:
+        with one_thread():
+            return stage.run_many(works, stage.config)
+    except (ArtefactError, *NOT_A_FRAMES_FAULT):
+        raise
+    except Exception as error:
+        _check_memory(error)
+        return [None] * len(works)
+
+
+def run_item(work: Work, key: str, values: Returned | None = None) -> Row:
+    """Run one item: its artefacts are on disk, or it failed and nothing of it is. ``values``: if they are there."""
     stage, name, begin = work.chunk.stage, item_name(work.number), time.perf_counter()
     try:
         with one_thread():
-            files = _write(work, stage.run(work, stage.config))
+            files = _write(work, stage.run(work, stage.config) if values is None else values)
     except (ArtefactError, *NOT_A_FRAMES_FAULT):
         raise
     except LeaveOut as reason:
         remove_outputs(stage, work.place, work.number)
         return Row(stage.name, name, key, "left out", _since(begin), error=str(reason), at_ns=time.time_ns())
     except Exception as error:
+        _check_memory(error)
         # Whatever a frame's content makes a stage raise: it is noted with its trace and counted, not swallowed.
         remove_outputs(stage, work.place, work.number)
         trace = "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
         text = f"{type(error).__name__}: {error}"
         return Row(stage.name, name, key, "failed", _since(begin), error=text, trace=trace, at_ns=time.time_ns())
     return Row(stage.name, name, key, "done", _since(begin), files=files, at_ns=time.time_ns())
+
+
+def _check_memory(error: Exception) -> None:
+    """Refuse to blame a frame for a GPU that is full; torch's error for it is no MemoryError."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        raise MemoryError("the GPU is full; lower run.batch or run.workers in label.yaml") from error
 
 
 @contextmanager
