@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from videocups.bags.render import RenderOptions, render_bag
 from videocups.cli import main
 from videocups.pipeline.label_config import label_config
 from videocups.pipeline.run_command import run_parser
 from videocups.pipeline.whole_run import RunSettings, Standing, WholeRun, options, read_settings, table_lines
-from videocups.synthetic import World, WorldConfig
-from videocups.synthetic.storage import write_clip
-from videocups.train.panoptic_config import PanopticTraining
+from videocups.synthetic import WorldConfig
+from videocups.train.panoptic_config import PanopticTraining, SelfTraining
 from videocups_core.bundle import read_bundle
+from videocups_core.clip import find_clips
 from videocups_core.config import ConfigError, from_mapping
 
 ROOT = Path(__file__).parents[3]
@@ -134,22 +135,60 @@ def test_the_tiny_settings_fit_their_commands() -> None:
     settings = read_settings(TINY)
     label_config(settings.label, "run_tiny.yaml")
     from_mapping(PanopticTraining, settings.train, "run_tiny.yaml")
+    from_mapping(SelfTraining, settings.selftrain, "run_tiny.yaml")
     run_parser().parse_args(["a.mcap", "--out", "out", "--config", str(TINY)])
 
 
+class StandingRender(RenderOptions):
+    """A street whose camera stands: what moves there is found even in a small picture."""
+
+    def world_config(self) -> WorldConfig:
+        return replace(super().world_config(), scenario="stand")
+
+
+def record(folder: Path, seed: int) -> Path:
+    bag = folder / f"drive_{seed}"
+    render_bag(bag, StandingRender(frames=8, seed=seed, size="128x64", truth=False))
+    return bag
+
+
+def clips_below(folder: Path) -> list[str]:
+    return [clip.name for clip in find_clips(folder)]
+
+
+def test_clips_of_recordings_that_are_not_named_any_more_are_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = record(tmp_path, 8), record(tmp_path, 9)
+    clips = tmp_path / "out" / "clips"
+
+    def run(*bags: Path) -> list[str]:
+        assert main(["run", *map(str, bags), "--out", str(tmp_path / "out"), "--until", "ingest"]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    run(first, second)
+    both = clips_below(clips)
+    assert len(both) == 2
+    (clips / both[0] / "labels.txt").write_text("took hours")
+    told = run(second)
+    assert clips_below(clips) == both[1:]
+    assert f"set aside in {clips}/.left_out, their recordings are not named: {both[0]}" in [row.strip() for row in told]
+    assert run(second)[0].split()[:4] == ["ingest", "as", "it", "was"]
+    run(first, second)
+    assert clips_below(clips) == both
+    assert (clips / both[0] / "labels.txt").read_text() == "took hours"
+
+
 @pytest.mark.slow
-def test_from_pictures_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    world = World(WorldConfig(seed=8, num_frames=8, height=64, width=128, scenario="stand"))
-    clip = write_clip(world, tmp_path / "rendered")
-    k = json.loads((clip / "clip.json").read_text())["camera"]["k"]
-    calibration = tmp_path / "camera.json"
-    calibration.write_text(json.dumps({"K": [k[:3], k[3:6], k[6:]], "width": 128, "height": 64}))
-    config = tmp_path / "run.yaml"
-    text = TINY.read_text().replace("ingest: {", f"ingest: {{calibration: {calibration}, fps: 10, ")
-    config.write_text(text)
-    arguments = ["run", str(clip / "frames"), "--out", str(tmp_path / "out"), "--config", str(config)]
-    assert main(arguments) == 0, capsys.readouterr().err
-    assert read_bundle(tmp_path / "out" / "bundle").classes
+def test_from_a_bag_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = record(tmp_path, 8), record(tmp_path, 9)
+    arguments = ["--out", str(tmp_path / "out"), "--config", str(TINY)]
+    assert main(["run", str(first), str(second), *arguments]) == 0, capsys.readouterr().err
+    bundle = read_bundle(tmp_path / "out" / "bundle")
+    assert bundle.classes
+    assert len(list((tmp_path / "out" / "selftrain").iterdir())) == 1
     capsys.readouterr()
-    assert main(arguments) == 0
-    assert capsys.readouterr().err.count("as it was") == 4
+    assert main(["run", str(first), str(second), *arguments]) == 0
+    assert capsys.readouterr().err.count("as it was") == 5
+    assert main(["run", str(second), *arguments, "--until", "label"]) == 0
+    assert len(clips_below(tmp_path / "out" / "clips")) == 1

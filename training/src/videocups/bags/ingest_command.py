@@ -75,8 +75,7 @@ def _add_cut_arguments(group: argparse._ArgumentGroup) -> None:
 
 def ingest_all(options: argparse.Namespace) -> tuple[list[IngestReport], list[str]]:
     """Ingest every source; one that fails does not stop the others. Returns reports and errors."""
-    cut = cut_config(options)
-    keep = StoreConfig(options.quality, options.png, options.undistort)
+    cut, keep = cut_config(options), store_config(options)
     if options.name and len(options.sources) > 1:
         raise SourceError("--name is for one source; ingest them one by one")
     if options.name != Path(options.name).name or options.name == "..":
@@ -115,6 +114,11 @@ def cut_config(options: argparse.Namespace) -> CutConfig:
         min_frames=options.min_frames,
         rate_hz=options.rate,
     )
+
+
+def store_config(options: argparse.Namespace) -> StoreConfig:
+    """Return how to store, as the arguments say."""
+    return StoreConfig(options.quality, options.png, options.undistort)
 
 
 def open_source(path: Path, options: argparse.Namespace) -> FrameSource:

@@ -61,8 +61,8 @@ def ingest(
     source: FrameSource, out: Path, cut: CutConfig, keep: StoreConfig, *, overwrite: bool = False, threads: int = 0
 ) -> IngestReport:
     """Cut ``source`` into clips below ``out``; does nothing where that was done before with the same options."""
-    options = {"cut": asdict(cut), "store": asdict(keep), **source.identity}
-    store = ClipStore(out, _key(source, options))
+    options = _options(source, cut, keep)
+    store = ClipStore(out, ingest_key(source, cut, keep))
     if (entry := store.finished()) is not None:
         report = IngestReport(source.name, entry["clips"], entry["frames"], damage=entry["damage"], was_done=True)
         report.skipped.update(entry["skipped"])
@@ -257,9 +257,14 @@ def encode_frame(rgb: NDArray[np.uint8], keep: StoreConfig) -> bytes:
     return data.tobytes()
 
 
-def _key(source: FrameSource, options: dict[str, Any]) -> str:
-    content = [FORMAT_VERSION, source.name, source.camera_name, source.sha256, options]
+def ingest_key(source: FrameSource, cut: CutConfig, keep: StoreConfig) -> str:
+    """Return what identifies a source that is cut this way; its clips carry it in ``ingest.json``."""
+    content = [FORMAT_VERSION, source.name, source.camera_name, source.sha256, _options(source, cut, keep)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _options(source: FrameSource, cut: CutConfig, keep: StoreConfig) -> dict[str, Any]:
+    return {"cut": asdict(cut), "store": asdict(keep), **source.identity}
 
 
 def _why_nothing(source: FrameSource, report: IngestReport, cut: CutConfig) -> str:

@@ -1,7 +1,8 @@
 """From recordings to a bundle: the commands one after the other, each skipped where nothing it depends on changed.
 
 OUT/
-  clips/            the recordings as clips, with labels beside the frames
+  clips/            the recordings as clips, with labels beside the frames; those of recordings that are not named any
+                    more lie in clips/.left_out/
   train/KEY/        the training's run; another setting or recording is another run, the older ones stay
   selftrain/KEY/    the same for self-training, where it is asked for
   bundle/           what goes into the vehicle
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from videocups.pipeline.other_clips import ASIDE, keep_named
 from videocups_core.clip import write_atomically
 from videocups_core.config import from_mapping, setting
 
@@ -59,11 +61,12 @@ class Part:
 
 @dataclass
 class Standing:
-    """How a part stands: "to do", "running", "done", "as it was" or "failed"."""
+    """How a part stands: "to do", "running", "done", "as it was" or "failed"; ``note``: what else to say of it."""
 
     part: Part
     state: str = "to do"
     seconds: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ class WholeRun:
                 standing.state = "as it was"
                 continue
             standing.state, begin = "running", time.monotonic()
+            self._mark(part).unlink(missing_ok=True)  # until it is done again, whatever happens meanwhile
+            if part.name == "ingest" and (names_out := keep_named(part.made, part.arguments)):
+                standing.note = (
+                    f"set aside in {part.made / ASIDE}, their recordings are not named: {', '.join(names_out)}"
+                )
             show(table)
             status = call(part.command, part.arguments)
             standing.seconds = time.monotonic() - begin
@@ -197,6 +205,8 @@ def table_lines(table: Sequence[Standing]) -> Iterator[str]:
     for standing in table:
         spent = f"{standing.seconds:8.0f} s" if standing.seconds else " " * 10
         yield f"  {standing.part.name:<{width}}  {standing.state:<9}{spent}  {standing.part.made}"
+        if standing.note:
+            yield f"  {'':<{width}}  {standing.note}"
 
 
 def _key(*parts: Any) -> str:
