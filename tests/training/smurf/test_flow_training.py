@@ -26,7 +26,7 @@ CONFIG = SmurfConfig(
     crop_width=128,
     network=FlowNetworkConfig(train_updates=2, updates=2),
     loss=FlowLossConfig(student_crop=16),
-    schedule=FlowScheduleConfig(brox_from=1, teach_from=0.9, teach_ramp=0, made_until=0),
+    schedule=FlowScheduleConfig(brox_from=1, teach_from=0.9, teach_ramp=0, match_until=0, made_until=0),
     loop=LoopConfig(steps=STEPS, learning_rate=1e-3, log_every=1),
 )
 

@@ -55,8 +55,10 @@ class FlowScheduleConfig:
     fewest_steps: int = setting(20_000, "but at least this many steps", minimum=1)
     # and at most
     most_steps: int = setting(75_000, "and at most", minimum=1)
-    # not SMURF: up to here pairs are made of single frames with a flow that is known, to show what correlations are for
-    made_until: float = setting(0.0, "share of the steps on pairs made of single frames", minimum=0, maximum=1)
+    # not SMURF: up to here features alone are taught to find each other, on pairs made of single frames
+    match_until: float = setting(0.04, "share of the steps on which features learn to match", minimum=0, maximum=1)
+    # not SMURF: from there up to here known flow of such pairs teaches how correlations are read
+    made_until: float = setting(0.12, "share of the steps on pairs made of single frames", minimum=0, maximum=1)
     # their largest motion
     made_px: float = setting(24.0, "largest motion of made pairs in px", minimum=0.1)
     # occlusion is found by what lands on a pixel ("wang") before, and by the way back ("brox") from here on; 1 = never
@@ -75,6 +77,7 @@ class FlowScheduleConfig:
 class SmurfConfig:
     """Everything that decides a flow training."""
 
+    kind: Literal["smurf"] = setting("smurf", "which learned flow this is")
     # the whole images, from which pixels are fetched
     data: WindowConfig = field(default_factory=lambda: WindowConfig(height=360, width=768))
     # what the network sees of them, in px

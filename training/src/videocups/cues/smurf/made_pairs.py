@@ -1,8 +1,10 @@
 """Pairs made of one frame: the other is the frame bent by a flow that was drawn, and so is known.
 
-From random weights RAFT's correlations say nothing, and of drives seen forwards, backwards and in the mirror the best
-guess without them is no motion: training on real pairs rests there for thousands of steps. Made pairs show at once what
-correlations are for. They need no labels, and what they lack, occlusion and things that move apart, real pairs teach.
+From random weights RAFT's correlations say nothing, so the part that reads them learns to look away; and all that could
+teach the features goes through that part. Flow stays at zero for as long as this lasts. Made pairs break the circle:
+``matching_loss`` asks the features alone where each place of one image lies in the other, and teaches them in a few
+hundred steps; then known flow teaches how correlations are read. They need no labels, and what they lack, occlusion and
+things that move apart, real pairs teach.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from videocups.cues.learned.sampling import warp
+from videocups.cues.learned.sampling import mean_where, pixel_grid, warp
 from videocups.cues.smurf.losses import sequence_weights
 
 BENDS = 4  # nodes of the bent part across the shorter side
@@ -43,3 +45,24 @@ def known_flow_loss(flows: Sequence[Tensor], known: Tensor, decay: float) -> Ten
     for weight, flow in zip(sequence_weights(len(flows), decay), flows, strict=True):
         loss = loss + weight * ((flow - known).square().sum(1) + 0.01**2).sqrt().mean()
     return loss
+
+
+def matching_loss(first: Tensor, second: Tensor, known_px: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross entropy of finding each place of ``first`` in ``second``, and the share found within a cell.
+
+    Features (B, C, h, w) of the two images; the known flow (B, 2, H, W), H = 8h. What leaves the image says nothing.
+    """
+    height, width = first.shape[-2:]
+    cell = known_px.shape[-1] / width
+    flow = functional.interpolate(known_px, size=(height, width), mode="area") / cell
+    grid = pixel_grid(height, width, flow)
+    target = (grid + flow)[..., None, None]  # (B, 2, h, w, 1, 1) against every cell of the second image
+    # shared between the four cells around it
+    share = (1 - (target - grid[None, :, None, None]).abs()).clamp(min=0).prod(1).flatten(3)
+    scores = torch.einsum("bchw,bcij->bhwij", first, second).flatten(3) / first.shape[1] ** 0.5
+    stays = share.sum(-1) > 0.99
+    entropy = -(share * scores.log_softmax(-1)).sum(-1)
+    best = scores.argmax(-1)
+    off = torch.stack([best % width, best // width], 1) - target[..., 0, 0]
+    found = (off.abs().amax(1) <= 1).to(scores.dtype)
+    return mean_where(entropy, stays), mean_where(found, stays)

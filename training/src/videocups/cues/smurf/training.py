@@ -11,7 +11,7 @@ from torch import Tensor
 
 from videocups.cues.smurf.config import FlowScheduleConfig, SmurfConfig
 from videocups.cues.smurf.losses import image_loss, student_view, teaching_loss, visibility
-from videocups.cues.smurf.made_pairs import known_flow_loss, made_pair
+from videocups.cues.smurf.made_pairs import known_flow_loss, made_pair, matching_loss
 from videocups.cues.smurf.network import FlowNetwork
 from videocups.train.checkpoint import Checkpoint
 from videocups.train.clip_windows import ClipWindows, jittered
@@ -58,8 +58,8 @@ class SmurfTask:
         """Return SMURF's loss of both directions and its parts."""
         config, schedule = self.settings.loss, self.settings.schedule
         whole, seen, origin = batch["whole"], batch["seen"], batch["origin"]
-        if step < schedule.made_until * self.steps:
-            return self._made_loss(seen.flatten(0, 1))
+        if step < max(schedule.match_until, schedule.made_until) * self.steps:
+            return self._made_loss(seen.flatten(0, 1), matching=step < schedule.match_until * self.steps)
         height, width = seen.shape[-2:]
         crop = crop_of(whole, origin, height, width)
         # both directions are one batch: the second half is the way back
@@ -81,8 +81,11 @@ class SmurfTask:
             loss = loss + weight * parts["self_teaching"]
         return loss, {**parts, "visible": visible.mean()}
 
-    def _made_loss(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _made_loss(self, images: Tensor, *, matching: bool) -> tuple[Tensor, dict[str, Tensor]]:
         first, second, known = made_pair(images, self.settings.schedule.made_px)
+        if matching:
+            loss, found = matching_loss(*self.model.features(first, second), known)
+            return loss, {"matching": loss, "found": found}
         flows = self.model(first, second, self.settings.network.train_updates)
         loss = known_flow_loss(flows, known, self.settings.loss.update_decay)
         error = (flows[-1].detach() - known).square().sum(1).sqrt().mean()
