@@ -13,14 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from label_scores import Scores, Ways, matched_score, mean_iou, ways_of_clip
 
-from videocups.evaluate.choose_mapping import PredictedClasses, match
-from videocups.evaluate.counting import without_stuff_ids
 from videocups.evaluate.datasets import TableDataset, open_dataset
-from videocups.evaluate.overlaps import PairCounts, add_pairs, count_pairs
-from videocups.evaluate.stq import StqAccumulator
+from videocups.evaluate.overlaps import PairCounts, count_pairs
 from videocups.fusion.alignment import ClassCounts, align, count_classes, majority_classes, track_votes
-from videocups.fusion.instance_classes import describe_tracks
+from videocups.fusion.instance_classes import TrackDescription, describe_tracks
 from videocups.fusion.panoptic_clip import class_table, panoptic_frames
 from videocups.fusion.smoothing import smooth_frame
 from videocups.fusion.split import split_things
@@ -44,49 +42,85 @@ KMEANS = KMeansConfig()
 
 @dataclass(frozen=True)
 class Semantics:
-    """A way to pseudo-classes. ``name`` is its folder; ``codes`` describe an image, ``weights`` as features have."""
+    """A way to pseudo-classes. ``name`` is its folder; ``codes`` describe an image, ``weights`` as features have.
+
+    Images are not cut into windows: what describes one scale of a frame serves all clusterings.
+    """
 
     name: str
     codes: Callable[[np.ndarray], FeatureMap]
     weights: np.ndarray | None
     inference: InferenceConfig
-    windowed: bool = False
 
 
 class Bench:
-    """The clips of one data set, at most ``frames`` frames of each."""
+    """The clips of one data set, at most ``frames`` frames of each, with ``seeds`` clusterings of each semantics."""
 
-    def __init__(self, root: Path, dataset: str, truth: Path, frames: int) -> None:
-        self.root, self.config = root, LabelConfig()
+    def __init__(
+        self, root: Path, dataset: str, truth: Path, frames: int, seeds: int = 1, config: LabelConfig | None = None
+    ) -> None:
+        self.root, self.config, self.seeds = root, config or LabelConfig(), seeds
         self.dataset: TableDataset = open_dataset(dataset, truth)
-        for sequence in self.dataset.sequences():
-            source = truth / sequence.key if (truth / sequence.key).is_dir() else truth
-            link_labelled(source, root / sequence.key, frames)
+        self.sources = {
+            sequence.key: truth / sequence.key if (truth / sequence.key).is_dir() else truth
+            for sequence in self.dataset.sequences()
+        }
+        for name, source in self.sources.items():
+            link_labelled(source, root / name, frames)
         self.workspace = Workspace.open(root)
+        self._described: dict[int, tuple[dict[str, Maps], dict[str, dict[int, TrackDescription]]]] = {}
 
     @cached_property
     def clips(self) -> dict[str, Clip]:
         """The clips by name."""
         return {folder.name: Clip(folder) for folder in self.workspace.clips}
 
+    @cached_property
+    def ways(self) -> Ways:
+        """How the true tracks move."""
+        return {
+            (name, track): way
+            for name, clip in self.clips.items()
+            for track, way in ways_of_clip(self.sources[name], len(clip)).items()
+        }
+
     def make_tracks(self) -> None:
         """Bring cues, instances and tracks up to date."""
         run_stages(self.config.stages().up_to(["tracks"]), self.workspace, RunConfig(executor="inline"))
 
     def classes(self, semantics: Semantics, seed: int = 0) -> dict[str, Maps]:
-        """Return the class maps of all frames; they are computed once."""
-        model, found = None, {}
+        """Return the class maps of all frames; those of all clusterings are computed together, once."""
+        folders = [self.root / "variants" / f"{semantics.name}-{number}" for number in range(self.seeds)]
+        memory = Memory(semantics.codes)
+        models: list[SemanticModel] = []
         for name, clip in self.clips.items():
-            maps = []
             for number in range(len(clip)):
-                path = self.root / "variants" / f"{semantics.name}-{seed}" / name / f"{frame_name(number)}.png"
-                if not path.is_file():
-                    model = model or self._model(semantics, seed)
-                    labels = predict(clip.frame_rgb(number), model, self.depth_m(clip, number), semantics.inference)
-                    write_atomically(path, encode(labels, ".png"))
-                maps.append(decode(path))
-            found[name] = maps
-        return found
+                paths = [folder / name / f"{frame_name(number)}.png" for folder in folders]
+                if all(path.is_file() for path in paths):
+                    continue
+                models = models or self.models(semantics, range(self.seeds))
+                rgb, depth_m = clip.frame_rgb(number), self.depth_m(clip, number)
+                memory.forget()
+                for path, model in zip(paths, models, strict=True):
+                    if not path.is_file():
+                        labels = predict(rgb, replace(model, codes=memory.codes), depth_m, semantics.inference)
+                        write_atomically(path, encode(labels, ".png"))
+        return {
+            name: [decode(folders[seed] / name / f"{frame_name(number)}.png") for number in range(len(clip))]
+            for name, clip in self.clips.items()
+        }
+
+    def class_iou(self, semantics: Semantics, every: int, seed: int) -> float:
+        """Return the mean IoU of classes alone, of every ``every``-th frame."""
+        (model,) = self.models(semantics, [seed])
+        pairs: dict[str, list[PairCounts]] = {name: [] for name in self.clips}
+        for name, clip in self.clips.items():
+            sequence = next(item for item in self.dataset.sequences() if item.key == name)
+            for number in range(0, len(clip), every):
+                labels = predict(clip.frame_rgb(number), model, self.depth_m(clip, number), semantics.inference)
+                true_class, true_id = self.dataset.truth(sequence, sequence.frames[number])
+                pairs[name].append(count_pairs((labels, np.zeros_like(true_id), true_class, true_id)))
+        return mean_iou(self.dataset, pairs, KMEANS.classes)
 
     def smoothed(self, classes: dict[str, Maps]) -> dict[str, Maps]:
         """Return the class maps after the vote of three frames."""
@@ -110,7 +144,7 @@ class Bench:
         fuse = self._by_pixels if by == "pixels" else self._by_instances
         table, maps = fuse(classes, tracks)
         pairs = {name: list(self._pairs(name, *both, table, dropped)) for name, (*both, dropped) in maps.items()}
-        return score(self.dataset, pairs, table)
+        return matched_score(self.dataset, pairs, table, self.ways)
 
     def _by_pixels(self, classes, tracks):
         counts = ClassCounts(*(np.zeros(KMEANS.classes, np.int64) for _ in range(2)))
@@ -123,15 +157,13 @@ class Bench:
         return class_table(split_things(counts, self.config.split).is_thing), maps
 
     def _by_instances(self, classes, tracks):
-        extractor, clips = ClassicalFeatures(), {}
+        clips, described = {}, self._descriptions(tracks)
         everywhere = np.zeros(KMEANS.classes, np.int64)
         for name, maps in classes.items():
             votes = track_votes(maps, tracks[name], KMEANS.classes)
             everywhere += votes.sum(axis=0)
-            seen = [n for n, ids in enumerate(tracks[name]) if ids.any()]
-            features = (extractor.extract(self.clips[name].frame_rgb(n)) for n in seen)
             ids = np.flatnonzero(votes[1:].any(axis=1)) + 1
-            clips[name] = ClipTracks(ids, votes[ids], describe_tracks([tracks[name][n] for n in seen], features))
+            clips[name] = ClipTracks(ids, votes[ids], described[name])
         inside = sum(clip.votes.sum(axis=0) for clip in clips.values())
         config = self.config.things
         if max(track.frames for clip in clips.values() for track in clip.described.values()) == 1:  # no tracking
@@ -144,6 +176,17 @@ class Bench:
             result[name] = (align(renamed, tracks[name], class_of), tracks[name], dropped)
         return class_table([False] * things.stuff, things.things), result
 
+    def _descriptions(self, tracks: dict[str, Maps]) -> dict[str, dict[int, TrackDescription]]:
+        """Describe tracks once: neither classes nor clusterings change how they look."""
+        if id(tracks) not in self._described:
+            extractor, found = ClassicalFeatures(), {}
+            for name, maps in tracks.items():
+                seen = [n for n, ids in enumerate(maps) if ids.any()]
+                features = (extractor.extract(self.clips[name].frame_rgb(n)) for n in seen)
+                found[name] = describe_tracks([maps[n] for n in seen], features)
+            self._described[id(tracks)] = tracks, found  # the maps are kept, so that their id is not given away
+        return self._described[id(tracks)][1]
+
     def _pairs(
         self, name: str, classes: Maps, tracks: Maps, table: tuple[ClassInfo, ...], dropped: frozenset[int]
     ) -> Iterator[PairCounts]:
@@ -154,11 +197,16 @@ class Bench:
             true_class, true_id = self.dataset.truth(sequence, truth)
             yield count_pairs((frame.class_map(), frame.track_map().astype(np.int64), true_class, true_id))
 
-    def _model(self, semantics: Semantics, seed: int) -> SemanticModel:
-        images = (clip.frame_rgb(n) for clip in self.clips.values() for n in range(0, len(clip), 3))
-        vectors = sample_vectors((semantics.codes(rgb) for rgb in images), 1000, seed)
-        clusters = find_clusters(vectors, replace(KMEANS, seed=seed), semantics.weights)
-        return SemanticModel(semantics.codes, clusters, semantics.windowed)
+    def models(self, semantics: Semantics, seeds: Sequence[int]) -> list[SemanticModel]:
+        """Cluster the codes of every third frame, once for each seed."""
+        images = [clip.frame_rgb(n) for clip in self.clips.values() for n in range(0, len(clip), 3)]
+        maps = [semantics.codes(rgb) for rgb in images]
+        found = []
+        for seed in seeds:
+            vectors = sample_vectors(maps, 1000, seed)
+            clusters = find_clusters(vectors, replace(KMEANS, seed=seed), semantics.weights)
+            found.append(SemanticModel(semantics.codes, clusters, windowed=False))
+        return found
 
     def depth_m(self, clip: Clip, number: int, far: float = np.inf) -> np.ndarray:
         """Return a frame's depth; where it is not known, all is ``far``."""
@@ -173,44 +221,22 @@ class Bench:
         return [decode(path) if path.is_file() else nothing for path in paths]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """``aq_tracks``: AQ of the tracks alone. In ``aq`` a crowd, which training ignores, counts as one more track."""
+class Memory:
+    """What was said of the image in hand: clusterings of one frame share its features at each scale."""
 
-    stq: float
-    aq: float
-    sq: float
-    aq_tracks: float
+    def __init__(self, codes: Callable[[np.ndarray], FeatureMap]) -> None:
+        self._codes = codes
+        self._known: dict[tuple[int, ...], FeatureMap] = {}
 
+    def codes(self, rgb: np.ndarray) -> FeatureMap:
+        """Describe the image, or remember it by its size."""
+        if rgb.shape not in self._known:
+            self._known[rgb.shape] = self._codes(rgb)
+        return self._known[rgb.shape]
 
-def score(dataset: TableDataset, pairs: dict[str, list[PairCounts]], table: Sequence[ClassInfo]) -> Scores:
-    """Match the classes over all clips and return the scores."""
-    count = len(table)
-    overlap = np.zeros((count + 1, dataset.num_classes), np.int64)
-    for frame in (frame for frames in pairs.values() for frame in frames):
-        for (pred_class, _, true_class, _), pixels in frame.items():
-            if true_class != dataset.void:
-                overlap[min(pred_class, count), true_class] += pixels
-    things = frozenset(info.class_id for info in table if info.is_thing)
-    mapping = match(dataset, PredictedClasses(count, frozenset(range(count)), things, {}), overlap)
-    total, alone = (StqAccumulator(dataset.things, dataset.num_classes, dataset.void) for _ in range(2))
-    stuff = min(dataset.scored - dataset.things)
-    for name, frames in pairs.items():
-        for frame in frames:
-            mapped = without_stuff_ids(mapping.apply_pairs(frame), dataset.things)
-            total.update_pairs(name, mapped)
-            alone.update_pairs(name, without_crowds(mapped, dataset.things, stuff))
-    result = total.result()
-    return Scores(result.stq, result.aq, result.sq, alone.result().aq)
-
-
-def without_crowds(pairs: PairCounts, things: frozenset[int], stuff: int) -> PairCounts:
-    """Take predicted things without an id for ``stuff``: then they are no track."""
-    kept: PairCounts = {}
-    for (pred_class, pred_id, true_class, true_id), pixels in pairs.items():
-        crowd = pred_class in things and pred_id == 0
-        add_pairs(kept, {(stuff if crowd else pred_class, pred_id, true_class, true_id): pixels})
-    return kept
+    def forget(self) -> None:
+        """Go on to another frame."""
+        self._known.clear()
 
 
 def _smooth(clip: Clip, maps: Maps) -> Iterator[np.ndarray]:

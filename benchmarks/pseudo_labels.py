@@ -1,13 +1,18 @@
 """What each step of the pseudo-labels is worth: the ablation of VideoCUPS Table 3, and ours.
 
-    python benchmarks/pseudo_labels.py streets FOLDER [--frames 60] [--work DIR] [--out FILE]
+    python benchmarks/pseudo_labels.py streets FOLDER [--frames 60] [--seeds 3] [--work DIR] [--out FILE]
     python benchmarks/pseudo_labels.py rendered FOLDER
+    python benchmarks/pseudo_labels.py streets FOLDER --parts features --self-trained RUN --learned-depth RUN
 
 FOLDER: labelled streets, or rendered clips with truth. STQ, AQ and SQ in per cent, over all clips together,
 pseudo-classes matched by the Hungarian method, mean over ``--seeds`` clusterings. All objects count, the parked ones
 too, which no motion shows. "pixels": a track has the class of most of its pixels, as in the paper; "instances": tracks
 are clustered as wholes and those that look unlike other movers are ignored, the default. Cues and class maps are kept
 in ``--work``. AQ counts each crowd, a region that training ignores, as one more track; "AQ of tracks" does not.
+
+Parts: "steps" and "features" say apart how well tracks of each way to move are followed, and how good single clips are.
+"ablations" change one thing. "depth" ranks the depth terms of the distillation: classes alone, without CRF and tracks,
+on every fourth frame, each seed with a head and a clustering of its own.
 """
 
 from __future__ import annotations
@@ -21,20 +26,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from time import process_time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
-from label_variants import Bench, Maps, Semantics
+from label_scores import WAYS, Scores, mean_scores
+from label_semantics import TERMS, classical, coded, random_codes, self_trained
+from label_variants import Bench
 from machine import machine
-from semantics import random_network
 
-from videocups.pipeline.semantic_stages import shrunk
-from videocups.semantics.coding import CodedFeatures, learn_coding
-from videocups.semantics.distill_config import DistillConfig
-from videocups.semantics.extractors import build_extractor
-from videocups.semantics.features_classical import ClassicalFeatures
+from videocups.pipeline.label_config import LabelConfig
+from videocups.pipeline.learned_cues import LearnedConfig
 from videocups.semantics.inference import InferenceConfig
 
 GUIDED = InferenceConfig()
@@ -45,8 +49,11 @@ STEPS = (
     "+ tracking",
     "+ temporal smoothing (full)",
 )
-STEPS_OF_CODES = 120
-Figures = list[tuple[float, ...]]
+FIGURES = "STQ / AQ / SQ, AQ of tracks"
+BY = ("pixels", "instances")
+EVERY = 4
+Run = Callable[[str, int], Scores]
+Results = dict[str, tuple[Scores, ...]]
 
 
 def main() -> int:
@@ -54,21 +61,31 @@ def main() -> int:
     parser.add_argument("dataset", choices=("streets", "rendered"))
     parser.add_argument("clips", type=Path, help="folder of clips with truth")
     parser.add_argument("--frames", type=int, default=60, help="at most so many frames of a clip (default 60)")
-    parser.add_argument("--seeds", type=int, default=2, help="clusterings to average over (default 2)")
-    parser.add_argument("--parts", default="steps,ablations")
-    parser.add_argument("--self-trained", type=Path, metavar="CHECKPOINT", help="adds a row with these features")
+    parser.add_argument("--seeds", type=int, default=3, help="clusterings to average over (default 3)")
+    parser.add_argument("--parts", default="steps,ablations", help="of steps, features, ablations, depth")
+    parser.add_argument("--self-trained", type=Path, metavar="RUN", help="adds a row with these features")
+    parser.add_argument("--learned-flow", type=Path, metavar="RUN", help="adds a row with flow of this network")
+    parser.add_argument("--learned-depth", type=Path, metavar="RUN", help="adds a row with depth of this network")
     parser.add_argument("--work", type=Path, help="keep cues and class maps there")
     parser.add_argument("--out", type=Path, help="write the table there")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    begin = process_time()
     with tempfile.TemporaryDirectory(prefix="pseudo-labels-") as scratch:
-        work = options.work or Path(scratch)
-        bench = Bench(work / options.dataset, options.dataset, options.clips, options.frames)
-        bench.make_tracks()
-        lines = list(report(bench, options))
+        options.work = options.work or Path(scratch)
+        lines = list(report(open_bench(options, LabelConfig(), options.dataset), options))
+    lines.append(f"{(process_time() - begin) / 60:.1f} minutes of CPU time")
+    print(lines[-1])
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
     return 0
+
+
+def open_bench(options: argparse.Namespace, config: LabelConfig, name: str) -> Bench:
+    """Return the clips with cues, instances and tracks made by these settings."""
+    bench = Bench(options.work / name, options.dataset, options.clips, options.frames, options.seeds, config)
+    bench.make_tracks()
+    return bench
 
 
 def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
@@ -81,100 +98,110 @@ def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
     count = sum(len(clip) for clip in bench.clips.values())
     yield say(f"# Pseudo-labels on {options.dataset}: {count} frames of {len(bench.clips)} clips")
     yield say(f"\n{datetime.date.today().isoformat()}, {machine()}; mean of {options.seeds} clusterings\n")
-    for part, rows in (("steps", steps), ("ablations", ablations)):
+    for part, rows in (("steps", steps), ("features", features), ("ablations", ablations)):
         if part not in options.parts.split(","):
             continue
-        yield say(
-            "| | by pixels: STQ / AQ / SQ, AQ of tracks | by instances: STQ / AQ / SQ, AQ of tracks |\n|---|---|---|"
-        )
-        results = {}
+        yield say(f"| {part} | by pixels: {FIGURES} | by instances: {FIGURES} |\n|---|---|---|")
+        results: Results = {}
         for name, run in rows(bench, options):
-            results[name] = [mean([run(by, seed) for seed in range(options.seeds)]) for by in ("pixels", "instances")]
-            cells = (cell([100 * value for value in figures]) for figures in results[name])
-            yield say("| " + " | ".join([name, *cells]) + " |")
+            results[name] = tuple(mean_scores([run(by, seed) for seed in range(options.seeds)]) for by in BY)
+            yield say("| " + " | ".join([name, *map(cell, results[name])]) + " |")
         yield say("")
+        if part != "ablations":
+            yield from map(say, apart(results, [*bench.clips]))
         if part == "steps":
             yield from map(say, verdicts(results))
+    if "depth" in options.parts.split(","):
+        yield from map(say, depth_terms(bench, options.seeds))
 
 
-def cell(per_cent: list[float]) -> str:
+def cell(scores: Scores) -> str:
     """Return the figures of a cell of the table."""
-    return " / ".join(f"{value:.1f}" for value in per_cent[:3]) + f", {per_cent[3]:.2f}"
+    return f"{triple(scores.stq, scores.aq, scores.sq)}, {100 * scores.aq_tracks:.2f}"
 
 
-def verdicts(results: dict[str, list[tuple[float, ...]]]) -> Iterator[str]:
+def triple(*values: float) -> str:
+    return " / ".join(f"{100 * value:.1f}" for value in values)
+
+
+def apart(results: Results, clips: list[str]) -> Iterator[str]:
+    """Yield a table of tracks by the way they move, and of each clip alone."""
+    ways = [way for way in WAYS if any(way in scores.aq_by_way for pair in results.values() for scores in pair)]
+    yield f"| | AQ of tracks: {' / '.join(ways)} | " + " | ".join(f"{clip}: STQ / AQ / SQ" for clip in clips) + " |"
+    yield "|---|---" + "|---" * len(clips) + "|"
+    for name, pair in results.items():
+        for by, scores in zip(BY, pair, strict=True):
+            by_way = " / ".join(f"{100 * scores.aq_by_way[way]:.2f}" for way in ways)
+            by_clip = (triple(*(scores.by_clip[clip][name] for name in ("stq", "aq", "sq"))) for clip in clips)
+            yield "| " + " | ".join([f"{name}, by {by}", by_way, *by_clip]) + " |"
+    yield ""
+
+
+def verdicts(results: Results) -> Iterator[str]:
     """Yield what came of the two bars: no step hurts STQ, and tracking helps AQ."""
-    for column, by in enumerate(("pixels", "instances")):
-        stq = [results[step][column][0] for step in STEPS]
+    for column, by in enumerate(BY):
+        stq = [results[step][column].stq for step in STEPS]
         worst = min(after - before for before, after in pairwise(stq))
-        aq = [results[step][column][1] for step in STEPS[1:3]]
+        aq = [results[step][column].aq for step in STEPS[1:3]]
         yield (
             f"by {by}: the worst step changes STQ by {100 * worst:+.2f} points: {'ok' if worst >= 0 else 'HURTS'}; "
             f"tracking makes AQ {aq[1] / aq[0]:.2f} times as large: {'ok' if aq[1] > 1.1 * aq[0] else 'MISSED'}"
         )
 
 
-Run = Callable[[str, int], tuple[float, ...]]
-
-
 def steps(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
     """Yield the rows of Table 3."""
     vanilla, guided = classical("vanilla", VANILLA), classical("guided", GUIDED)
     masks, tracks = bench.masks(), bench.tracks()
-    yield STEPS[0], lambda by, seed: figures(bench, bench.classes(vanilla, seed), masks, by)
-    yield STEPS[1], lambda by, seed: figures(bench, bench.classes(guided, seed), masks, by)
-    yield STEPS[2], lambda by, seed: figures(bench, bench.classes(guided, seed), tracks, by)
-    yield STEPS[3], lambda by, seed: figures(bench, bench.smoothed(bench.classes(guided, seed)), tracks, by)
+    yield STEPS[0], lambda by, seed: bench.panoptic(bench.classes(vanilla, seed), masks, by)
+    yield STEPS[1], lambda by, seed: bench.panoptic(bench.classes(guided, seed), masks, by)
+    yield STEPS[2], lambda by, seed: bench.panoptic(bench.classes(guided, seed), tracks, by)
+    yield STEPS[3], lambda by, seed: bench.panoptic(bench.smoothed(bench.classes(guided, seed)), tracks, by)
+
+
+def features(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
+    """Yield the full configuration with other features and with learned cues."""
+    yield "classical features and cues", full(bench, classical("guided", GUIDED))
+    yield "codes of classical features", full(bench, coded(bench, "repaired", GUIDED))
+    if options.self_trained:
+        yield "self-trained features", full(bench, self_trained(options.self_trained, GUIDED))
+    if options.learned_flow or options.learned_depth:
+        config = replace(LabelConfig(), learned=LearnedConfig(options.learned_flow, options.learned_depth))
+        learned = open_bench(options, config, f"{options.dataset}-learned")
+        named = " and ".join(name for name in ("flow", "depth") if getattr(options, f"learned_{name}"))
+        yield f"learned {named}", full(learned, classical("guided", GUIDED))
 
 
 def ablations(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
     """Yield the full configuration with one thing changed at a time."""
+    yield "full", full(bench, classical("guided", GUIDED))
+    yield "CRF off", full(bench, classical("plain", replace(GUIDED, crf=False)))
+    yield "random features", full(bench, random_codes(GUIDED))
+    for name, term in TERMS.items():
+        yield name, full(bench, coded(bench, term, GUIDED))
+
+
+def full(bench: Bench, semantics) -> Run:
+    """Return the row of the whole way with these semantics."""
     tracks = bench.tracks()
-    variants = {
-        "full": lambda: classical("guided", GUIDED),
-        "CRF off": lambda: classical("plain", replace(GUIDED, crf=False)),
-        "random features": lambda: Semantics("random", random_network(), None, GUIDED),
-        "codes, depth term off": lambda: coded(bench, "off"),
-        "codes, depth term as released": lambda: coded(bench, "released"),
-        "codes, depth term repaired": lambda: coded(bench, "repaired"),
-    }
-    if options.self_trained:
-        variants["self-trained features"] = lambda: self_trained(options.self_trained)
-    for name, make in variants.items():
-        semantics = make()
-        yield name, lambda by, seed, s=semantics: figures(bench, bench.smoothed(bench.classes(s, seed)), tracks, by)
+    return lambda by, seed: bench.panoptic(bench.smoothed(bench.classes(semantics, seed)), tracks, by)
 
 
-def coded(bench: Bench, term: str) -> Semantics:
-    """Return codes distilled from classical features; few and short, for a CPU."""
-    extractor = ClassicalFeatures()
-    settings = DistillConfig(dim=32, steps=STEPS_OF_CODES, batch=8, negatives=2, depth_term=term, depth_decay_every=60)
-    frames = []
-    for group, clip in enumerate(bench.clips.values()):
-        for number in range(0, len(clip), 5):
-            small = shrunk(clip.frame_rgb(number), GUIDED.low_scale)
-            frames.append((extractor.extract(small), bench.depth_m(clip, number, far=90.0), group))
-    features = CodedFeatures(extractor, learn_coding(frames, extractor.weights, settings))
-    return Semantics(f"codes-{term}", features.extract, None, GUIDED)
-
-
-def self_trained(checkpoint: Path) -> Semantics:
-    features = build_extractor("self-trained", checkpoint=checkpoint)
-    return Semantics(features.name, features.extract, features.weights, GUIDED)
-
-
-def classical(name: str, inference: InferenceConfig) -> Semantics:
-    extractor = ClassicalFeatures()
-    return Semantics(name, extractor.extract, extractor.weights, inference)
-
-
-def figures(bench: Bench, classes: dict[str, Maps], tracks: dict[str, Maps], by: str) -> tuple[float, ...]:
-    result = bench.panoptic(classes, tracks, by)
-    return result.stq, result.aq, result.sq, result.aq_tracks
-
-
-def mean(values: Figures) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.mean(values, axis=0))
+def depth_terms(bench: Bench, seeds: int) -> Iterator[str]:
+    """Yield how well classes alone do with each depth term, seed by seed."""
+    plain, found = replace(GUIDED, crf=False), {}
+    yield f"| depth term | mIoU, CRF off, seeds 0 to {seeds - 1} | mean | against off, mean and standard error |"
+    yield "|---|---|---|---|"
+    for name, term in {"no codes": "", **TERMS}.items():
+        semantics = (coded(bench, term, plain, seed) if term else classical("plain", plain) for seed in range(seeds))
+        found[name] = 100 * np.array([bench.class_iou(one, EVERY, seed) for seed, one in enumerate(semantics)])
+        values = " ".join(f"{value:.1f}" for value in found[name])
+        gain = ""
+        if term not in ("", "off"):
+            gains = found[name] - found[next(iter(TERMS))]
+            gain = f"{gains.mean():+.2f} ± {gains.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else np.nan:.2f}"
+        yield f"| {name} | {values} | {found[name].mean():.1f} | {gain} |"
+    yield ""
 
 
 if __name__ == "__main__":
