@@ -59,7 +59,7 @@ def test_each_phase_changes_what_it_trains_and_nothing_else(clip, tmp_path, at):
         network=DepthNetworkConfig(encoder="resnet18", scales=1),
         schedule=replace(CONFIG.schedule, epochs=epochs, ramp=0),
     )
-    task = DynamoTask([clip], config)
+    task = DynamoTask([clip], config, tmp_path / "hints")
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     run_training(task, config.loop, tmp_path)
     changed = {name for name, value in task.model.state_dict().items() if not torch.equal(value, before[name])}
@@ -87,10 +87,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(clip, tmp_path):
     config = replace(
         CONFIG, schedule=DepthScheduleConfig(epoch_steps=2, epochs=(1, 1, 1, 1)), data=WindowConfig(64, 128)
     )
-    whole = run_training(DynamoTask([clip], config), config.loop, tmp_path / "whole")
+    whole = run_training(DynamoTask([clip], config, tmp_path / "hints"), config.loop, tmp_path / "whole")
     for stop in (3, 5):
-        run_training(DynamoTask([clip], config), config.loop, tmp_path / "parts", stop_at=stop)
-    parts = run_training(DynamoTask([clip], config), config.loop, tmp_path / "parts")
+        run_training(DynamoTask([clip], config, tmp_path / "hints"), config.loop, tmp_path / "parts", stop_at=stop)
+    parts = run_training(DynamoTask([clip], config, tmp_path / "hints"), config.loop, tmp_path / "parts")
     for name in ("model.safetensors", "optimizer.safetensors"):
         ours, theirs = load_file(whole.folder / name), load_file(parts.folder / name)
         assert ours.keys() == theirs.keys()
@@ -127,7 +127,7 @@ def test_untrained_masks_are_one_half():
     motion = network.motion(frames, poses, with_mask=True)
     assert [tuple(field.shape) for field in motion.complete] == [(2, 2, 3, 64 >> s, 96 >> s) for s in range(4)]
     assert (torch.sigmoid(motion.logits[0]) - 0.5).abs().max() < 0.05
-    assert [tuple(disparity.shape[-2:]) for disparity in network.depth(frames[:, 1])] == [
+    assert [tuple(disparity.shape[-2:]) for disparity in network.depth(frames[:, 1])[0]] == [
         (64 >> s, 96 >> s) for s in range(4)
     ]
     # the earlier frame comes first, so the way to it is the way back of the second pose
@@ -137,15 +137,15 @@ def test_untrained_masks_are_one_half():
 def test_given_weights_begin_all_encoders(tmp_path):
     weights = resnet18(weights=None).state_dict()
     save_file(weights, tmp_path / "resnet18.safetensors")
-    encoder = ResNetEncoder(3, tmp_path / "resnet18.safetensors")
+    encoder = ResNetEncoder(3, False, tmp_path / "resnet18.safetensors")
     assert torch.equal(encoder.state_dict()["body.layer3.0.conv1.weight"], weights["layer3.0.conv1.weight"])
     # three equal images answer as one
     image = torch.rand(1, 3, 64, 64)
-    alone = ResNetEncoder(1, tmp_path / "resnet18.safetensors")
+    alone = ResNetEncoder(1, False, tmp_path / "resnet18.safetensors")
     torch.testing.assert_close(encoder.eval()(image.repeat(1, 3, 1, 1))[0], alone.eval()(image)[0], atol=1e-4, rtol=0)
     save_file({"conv1.weight": weights["conv1.weight"]}, tmp_path / "half.safetensors")
     with pytest.raises(ValueError, match="no ResNet-18"):
-        ResNetEncoder(1, tmp_path / "half.safetensors")
+        ResNetEncoder(1, False, tmp_path / "half.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ class ClipWindows:
 
     def frames(self, index: int) -> Tensor:
         """Return the frames of a window, (length, 3, H, W) in [0, 1]."""
-        at, start = self._starts[index]
-        stack = np.stack([self._frame(at, start + step * self.config.gap) for step in range(self.length)])
+        at, numbers = self.frame_numbers(index)
+        stack = np.stack([self._frame(at, number) for number in numbers])
         return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
 
     def intrinsics(self, index: int) -> Tensor:
@@ -50,6 +50,11 @@ class ClipWindows:
             raise ValueError(f"clip {self.clips[self._starts[index][0]].folder} has no calibration")
         scale = (self.config.width / camera.width, self.config.height / camera.height)
         return torch.from_numpy(scaled_intrinsics(camera.matrix(), scale)).float()
+
+    def frame_numbers(self, index: int) -> tuple[int, list[int]]:
+        """Return which clip a window belongs to, and which of its frames it has."""
+        at, start = self._starts[index]
+        return at, [start + step * self.config.gap for step in range(self.length)]
 
     def draw(self, rng: np.random.Generator) -> tuple[int, bool]:
         """Draw a window and whether it is seen in a mirror."""

@@ -27,6 +27,8 @@ class DepthNetworkConfig:
     # farthest
     max_depth: float = setting(100.0, "farthest depth", minimum=0.001)
 
+    # whether the depth network is told where in the image a pixel lies; small nets need it
+    position: bool = setting(False, "tell the depth network where in the image a pixel lies")
     # depth everywhere before training; the default is disparity 1/2. Small nets drift to min_depth from there
     initial_depth: float = setting(0.2, "depth everywhere before training", minimum=0.0001)
 
@@ -38,6 +40,26 @@ class DepthNetworkConfig:
             )
         if self.initial_encoder is not None and self.encoder != "resnet18":
             raise ValueError(f"initial_encoder needs encoder: resnet18, got {self.encoder!r}")
+
+
+@dataclass(frozen=True)
+class HintConfig:
+    """What classical geometry teaches beside the images; not part of Dynamo-Depth. It makes camera heights the unit."""
+
+    # weight of the relative difference to classical depth wherever depth is trained; 0 = no hints, as published
+    depth: float = setting(0.0, "weight of the difference to classical depth; 0 = no hints, as published", minimum=0)
+    # weight of the expected error of depth, which hints teach beside it
+    error: float = setting(0.05, "weight of the likelihood of the expected error of depth", minimum=0)
+    # weight of the difference to classical ego-motion wherever pose is trained; 0 where only depth is wanted
+    pose: float = setting(1.0, "weight of the difference to classical ego-motion; 0 = pose is not wanted", minimum=0)
+    # weight of the mask being what classical geometry saw moving: few movers alone leave masks dark
+    mask: float = setting(0.1, "weight of the mask being what classical geometry saw moving", minimum=0)
+    # a hint counts up to this relative difference: farther off it is wrong, not the network
+    largest: float = setting(1.0, "relative difference up to which a hint counts", minimum=0.01)
+    # share of the first phase that begins with hints alone: images teach little before depth is nearly right
+    alone: float = setting(0.5, "share of the first phase that begins with hints alone", minimum=0, maximum=1)
+    # preset of the classical cues
+    preset: Literal["quality", "fast"] = setting("quality", "preset of the classical cues that hints are made with")
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,7 @@ class DynamoConfig:
     data: WindowConfig = field(default_factory=lambda: WindowConfig(height=320, width=640))
     network: DepthNetworkConfig = field(default_factory=DepthNetworkConfig)
     loss: DepthLossConfig = field(default_factory=DepthLossConfig)
+    hints: HintConfig = field(default_factory=HintConfig)
     schedule: DepthScheduleConfig = field(default_factory=DepthScheduleConfig)
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(batch_size=12, learning_rate=1e-4, clip_norm=0))
 

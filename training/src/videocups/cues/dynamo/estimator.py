@@ -15,6 +15,7 @@ from torch.nn import functional
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.networks import DynamoNetwork
 from videocups.cues.dynamo.training import KIND
+from videocups.cues.known_depth import KnownDepth
 from videocups.train.checkpoint import read_checkpoint
 from videocups_core.config import from_mapping
 
@@ -65,6 +66,17 @@ class DynamoCues:
         """Return depth (H, W) of one frame."""
         return self._depth(self._frames([rgb]), rgb)
 
+    @torch.inference_mode()
+    def known_depth(self, rgb: Image) -> KnownDepth:
+        """Return inverse depth and its expected error (H, W), to hold motion against; needs a training with hints."""
+        if not self.config.hints.depth:
+            raise ValueError(
+                "the error of depth was not learned; train with hints.depth > 0, or take the network's mask"
+            )
+        disparities, error = self._network.depth(self._frames([rgb]))
+        inverse = 1 / self._network.depth_of(torch.from_numpy(self._at_size(disparities[0], rgb))).numpy()
+        return KnownDepth(inverse, self._at_size(error, rgb))
+
     def of_clip(self, read_frame: Callable[[int], Image], count: int) -> Iterator[DepthMotion]:
         """Yield the cues of all frames of a clip in order; its first and last have their neighbour's motion."""
         gap = self.config.data.gap
@@ -86,7 +98,7 @@ class DynamoCues:
 
     def _depth(self, frame: Tensor, rgb: Image) -> FloatMap:
         # disparity is what the network draws smoothly; depth of resized disparity keeps its edges
-        disparity = torch.from_numpy(self._at_size(self._network.depth(frame)[0], rgb))
+        disparity = torch.from_numpy(self._at_size(self._network.depth(frame)[0][0], rgb))
         depth: FloatMap = self._network.depth_of(disparity).numpy()
         return depth
 

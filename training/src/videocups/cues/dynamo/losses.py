@@ -9,23 +9,69 @@ from torch import Tensor
 from torch.nn import functional
 
 from videocups.cues.dynamo.photometric import photometric_difference
+from videocups.cues.learned.sampling import mean_where
 from videocups.cues.learned.smoothness import edge_aware_smoothness
 
+TURN = 10.0  # camera heights that one radian counts
 TIE = 1e-5  # noise that decides between equal differences in flat regions
 
 
 def photometric_loss(
-    warped: Sequence[Tensor], target: Tensor, unwarped: Sequence[Tensor] | None, ssim: float
+    warped: Sequence[Tensor],
+    target: Tensor,
+    unwarped: Sequence[Tensor] | None,
+    ssim: float,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """Return the mean, over pixels, of the least difference of any neighbour.
 
     ``unwarped``: the neighbours' images as they are; pixels that fit better without motion are left out (automask).
+    ``counts`` (B, 1, H, W): 0 for pixels that are left out, 1 for others; None: all count.
     """
     differences = [photometric_difference(image, target, ssim) for image in warped]
     if unwarped is not None:
         still = [photometric_difference(image, target, ssim) for image in unwarped]
         differences += [difference + TIE * torch.randn_like(difference) for difference in still]
-    return torch.cat(differences, dim=1).amin(1).mean()
+    least = torch.cat(differences, dim=1).amin(1, keepdim=True)
+    return least.mean() if counts is None else mean_where(least, counts)
+
+
+def depth_hint_loss(inverse_depth: Tensor, hint: Tensor, weight: Tensor, largest: float) -> Tensor:
+    """Return the mean weighted difference of inverse depths (B, 1, H, W) where there are hints.
+
+    ``weight``: 0 = no hint; times the difference it is a relative error, which counts up to ``largest``.
+    """
+    error = (weight * (inverse_depth - hint).abs()).clamp(max=largest)
+    return mean_where(error, (weight > 0).to(error.dtype))
+
+
+def error_hint_loss(error: Tensor, inverse_depth: Tensor, hint: Tensor, weight: Tensor, largest: float) -> Tensor:
+    """Return how ill the expected relative ``error`` (B, 1, H, W) fits the differences to hints: Laplace's likelihood.
+
+    Only the error learns from it. A hint that is not to be trusted says little of the error.
+    """
+    trust = (weight * hint.abs()).clamp(max=1)
+    found = (weight * (inverse_depth - hint).abs()).clamp(max=largest).detach()
+    return mean_where(found / error + trust * error.log(), (weight > 0).to(error.dtype))
+
+
+def mask_hint_loss(logits: Tensor, moves: Tensor, still: Tensor) -> Tensor:
+    """Return the cross-entropy of the mask's logits (B, 1, H, W) to what was seen to move and to be ``still``.
+
+    Both count alike, however few pixels move; what is neither does not count.
+    """
+    return (mean_where(functional.softplus(-logits), moves) + mean_where(functional.softplus(logits), still)) / 2
+
+
+def pose_hint_loss(motions: Tensor, hints: Tensor) -> Tensor:
+    """Return the mean difference of camera motions (B, 2, 4, 4) to hints, NaN where there are none.
+
+    A turn by 0.1 counts as much as a step by one camera height.
+    """
+    known = ~hints.isnan()
+    error = (motions - hints.nan_to_num()).abs()
+    scale = error.new_tensor([TURN, TURN, TURN, 1.0])
+    return mean_where(error * scale, known.to(error.dtype))
 
 
 def smooth_disparity(disparity: Tensor, image: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,7 @@ from videocups.cues.dynamo.geometry import inverse_motion, rigid_motion
 
 # raw outputs are scaled down, so that training begins near "no motion" and with masks of 1/2
 SMALL = 0.01
+INITIAL_ERROR, LEAST_ERROR = 0.3, 0.02  # of inverse depth, relative
 
 
 class Encoder(nn.Module):
@@ -29,15 +31,17 @@ class Encoder(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, position: bool) -> None:
         super().__init__()
+        self.position = position
         # of natural images; weights trained elsewhere expect them
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406] * images).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("spread", torch.tensor([0.229, 0.224, 0.225] * images).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return features of images (B, 3n, H, W) in [0, 1], finest first."""
-        return self.features((images - self.mean) / self.spread)
+        normal = (images - self.mean) / self.spread
+        return self.features(torch.cat([normal, positions(normal)], dim=1) if self.position else normal)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the features of normalised images."""
@@ -49,15 +53,15 @@ class ResNetEncoder(Encoder):
 
     channels = (64, 64, 128, 256, 512)
 
-    def __init__(self, images: int, initial: Path | None) -> None:
-        super().__init__(images)
+    def __init__(self, images: int, position: bool, initial: Path | None) -> None:
+        super().__init__(images, position)
         net = resnet18(weights=None)
         if initial is not None:
             _begin_with(net, initial)
         one = net.conv1.weight.detach()
-        net.conv1 = nn.Conv2d(3 * images, one.shape[0], 7, stride=2, padding=3, bias=False)
-        with torch.no_grad():  # equal images answer as one would alone
-            net.conv1.weight.copy_(one.tile(1, images, 1, 1) / images)
+        net.conv1 = nn.Conv2d(3 * images + 2 * position, one.shape[0], 7, stride=2, padding=3, bias=False)
+        with torch.no_grad():  # equal images answer as one would alone, wherever they are
+            net.conv1.weight.zero_()[:, : 3 * images].copy_(one.tile(1, images, 1, 1) / images)
         # finest first: after the first convolution and after each group of blocks
         self.body = create_feature_extractor(net, ["relu", "layer1", "layer2", "layer3", "layer4"])
 
@@ -79,9 +83,9 @@ class TinyEncoder(Encoder):
 
     channels = (16, 24, 32, 48, 64)
 
-    def __init__(self, images: int) -> None:
-        super().__init__(images)
-        widths = (3 * images, *self.channels)
+    def __init__(self, images: int, position: bool) -> None:
+        super().__init__(images, position)
+        widths = (3 * images + 2 * position, *self.channels)
         self.layers = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(before, after, 3, stride=2, padding=1),
@@ -102,8 +106,18 @@ class TinyEncoder(Encoder):
 
 
 def build_encoder(config: DepthNetworkConfig, images: int) -> Encoder:
-    """Return the configured encoder for so many images."""
-    return TinyEncoder(images) if config.encoder == "tiny" else ResNetEncoder(images, config.initial_encoder)
+    """Return the configured encoder for so many images; the one of depth, for one, may know positions."""
+    position = config.position and images == 1
+    if config.encoder == "tiny":
+        return TinyEncoder(images, position)
+    return ResNetEncoder(images, position, config.initial_encoder)
+
+
+def positions(like: Tensor) -> Tensor:
+    """Return (B, 2, H, W): column and row of every pixel, from −1 to 1."""
+    column, row = (torch.linspace(-1, 1, size, device=like.device, dtype=like.dtype) for size in like.shape[:1:-1])
+    grid = torch.stack(torch.meshgrid(column, row, indexing="xy"))
+    return grid.expand(len(like), -1, -1, -1)
 
 
 class Doubling(nn.Module):
@@ -122,7 +136,7 @@ class Doubling(nn.Module):
 
 
 class DepthNet(nn.Module):
-    """Disparity in [0, 1] of one frame at some resolutions."""
+    """Disparity in [0, 1] of one frame at some resolutions, and its expected error at the finest."""
 
     def __init__(self, config: DepthNetworkConfig) -> None:
         super().__init__()
@@ -133,16 +147,22 @@ class DepthNet(nn.Module):
         inputs = zip((deepest, *widths), (*seen, 0), widths, strict=False)
         self.doublings = nn.ModuleList(Doubling(*sizes) for sizes in inputs)  # coarse to fine
         self.heads = nn.ModuleList(self._head(width) for width in widths[-config.scales :])
+        self.error = _padded_conv(widths[-1], 1)
+        nn.init.constant_(cast(Tensor, self.error.bias), math.log(INITIAL_ERROR))
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Return (B, 1, H/2ˢ, W/2ˢ) for s = 0, 1, …; image (B, 3, H, W) in [0, 1]."""
+    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return disparity (B, 1, H/2ˢ, W/2ˢ) for s = 0, 1, … and error (B, 1, H, W) of image (B, 3, H, W) in [0, 1].
+
+        The error is that of inverse depth, relative; only hints teach it.
+        """
         field, *seen = self.encoder(image)[::-1]
         fields = []
         for doubling, features in zip(self.doublings, [*seen, None], strict=True):
             field = doubling(field, features)
             fields.append(field)
         finest = zip(self.heads, fields[-len(self.heads) :], strict=True)
-        return [torch.sigmoid(head(field)) for head, field in finest][::-1]
+        error = self.error(fields[-1]).exp().clamp(LEAST_ERROR, 1.0)
+        return [torch.sigmoid(head(field)) for head, field in finest][::-1], error
 
     def _head(self, width: int) -> nn.Conv2d:
         head = _padded_conv(width, 1)
