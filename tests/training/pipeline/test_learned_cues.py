@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from videocups.cues.classical import iter_cues, survey
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
 from videocups.cues.dynamo.networks import DynamoNetwork
@@ -77,7 +78,7 @@ def test_networks_take_the_place_of_classical_cues(street: Path, networks: dict[
     flow = flow_from_arrays(decode(clip.path("flow", 1, ".npz")))
     np.testing.assert_allclose(flow.forward_px, SmurfFlow(networks["flow"]).flow_px(rgb[1], rgb[2]), atol=0.02)
 
-    ran = run(street, flow=str(networks["flow"]), depth=str(networks["depth"]))
+    ran = run(street, flow=str(networks["flow"]), depth=str(networks["depth"]), motion="network")
     assert "flow" not in ran
     assert ran["cues"] == ran["instances"] == FRAMES
     expected = list(DynamoCues(networks["depth"]).of_clip(clip.frame_rgb, FRAMES))
@@ -88,6 +89,23 @@ def test_networks_take_the_place_of_classical_cues(street: Path, networks: dict[
         heights = decode(clip.path("static_depth", number, ".npz"))["depth_heights"].astype(np.float32)
         ratios.append(heights / cues.depth)
     assert np.ptp(np.stack(ratios)) < 0.01 * np.mean(ratios)  # one factor for the whole clip
+
+
+def test_motion_is_what_the_depth_of_a_network_does_not_explain(street: Path, networks: dict[str, Path]) -> None:
+    ran = run(street, depth=str(networks["depth"]))
+    assert ran["cues"] == ran["instances"] == FRAMES
+    clip, estimator = Clip(street), DynamoCues(networks["depth"])
+    assert clip.info.camera is not None
+    config = label_config({"preset": "fast", "cues": {"compensate": False}}, "test").cues
+    geometry = survey(clip.frame_rgb, FRAMES, clip.info.camera, config)
+    direct = iter_cues(
+        clip.frame_rgb, FRAMES, clip.info.camera, geometry, config, known=lambda rgb: 1 / estimator.depth(rgb)
+    )
+    for number, cues in enumerate(direct):
+        motion = decode(clip.path("motion", number, ".npz"))["motion"].astype(np.float32)
+        assert np.mean(np.abs(motion - cues.motion) > 0.05) < 0.01  # flow is stored in 16 bits
+        heights = decode(clip.path("static_depth", number, ".npz"))["depth_heights"].astype(np.float32)
+        assert np.corrcoef(heights.ravel(), estimator.depth(clip.frame_rgb(number)).ravel())[0, 1] > 0.999
 
 
 def test_the_ground_gives_depth_its_scale() -> None:

@@ -19,13 +19,15 @@ from videocups.cues.continuity import is_cut, match_exposure, shows_nothing
 from videocups.cues.ego_motion import refine_ego_motion
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.flow import DisFlow, FloatMap, FlowEstimator, FlowPair, flow_pair, visible
-from videocups.cues.frame_cues import FrameCues, cues_of_frame
+from videocups.cues.frame_cues import FrameCues, FrameLook, cues_of_look, ground_of_habit, look_at_frame, remember
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.hood import HoodFinder
+from videocups.cues.known_depth import KnownDepth
 from videocups_core.types import CameraModel
 
 Image = NDArray[np.uint8]
 ReadFrame = Callable[[int], Image]
+KnowDepth = Callable[[Image], KnownDepth]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class ClipGeometry:
     pairs: tuple[PairGeometry, ...]
     habits: tuple[Habit, ...]
     hood: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FrameInTime:
+    """A frame and its neighbours: their images and pairs, None at the ends; ``ground`` (H, W) in 1/camera heights."""
+
+    index: int
+    rgb: Image
+    before: tuple[Image, FramePair] | None
+    after: tuple[Image, FramePair] | None
+    ground: FloatMap
 
 
 def survey(read_frame: ReadFrame, count: int, camera: CameraModel, config: ClassicalConfig) -> ClipGeometry:
@@ -63,12 +76,51 @@ def iter_cues(
     geometry: ClipGeometry,
     config: ClassicalConfig,
     estimator: FlowEstimator | None = None,
+    known: KnowDepth | None = None,
 ) -> Iterator[FrameCues]:
-    """Yield the cues of every frame in order; ``estimator`` replaces the configured flow."""
+    """Yield the cues of every frame in order.
+
+    ``estimator`` replaces the configured flow; ``known``: see ``iter_looks``.
+    """
+    held: FloatMap | None = None
+    for look, ground in iter_looks(read_frame, count, camera, geometry, config, estimator, known):
+        inverse, held = remember(look.measured, look.steady, ground, held, config.depth)
+        yield cues_of_look(look, inverse, ground, held)
+
+
+def iter_looks(
+    read_frame: ReadFrame,
+    count: int,
+    camera: CameraModel,
+    geometry: ClipGeometry,
+    config: ClassicalConfig,
+    estimator: FlowEstimator | None = None,
+    known: KnowDepth | None = None,
+) -> Iterator[tuple[FrameLook, FloatMap]]:
+    """Yield what every frame and its neighbours tell, and the inverse depth of the ground in 1/camera heights.
+
+    ``known`` tells the depth of an image from elsewhere, right on what moves, too.
+    """
+    rays = pixel_rays(camera)
+    for frame in iter_frames(read_frame, count, camera, geometry, config, estimator):
+        depth = None if known is None else known(frame.rgb)
+        around = frame.before, frame.after
+        look = look_at_frame(frame.index, frame.rgb, *around, geometry.hood, rays, camera, config, depth)
+        yield look, frame.ground
+
+
+def iter_frames(
+    read_frame: ReadFrame,
+    count: int,
+    camera: CameraModel,
+    geometry: ClipGeometry,
+    config: ClassicalConfig,
+    estimator: FlowEstimator | None = None,
+) -> Iterator[FrameInTime]:
+    """Yield every frame with its neighbours; the flow of each pair is estimated once."""
     estimator = estimator or DisFlow(config.flow)
     rays = pixel_rays(camera)
     before: tuple[Image, FramePair] | None = None
-    held: FloatMap | None = None
     rgb = read_frame(0)
     for index in range(count):
         after = None
@@ -77,9 +129,7 @@ def iter_cues(
             pair = estimate_pair(estimator, rgb, following, index, geometry, rays, camera, config)
             after = (following, pair)
         habit = geometry.habits[min(index, count - 2)] if count > 1 else Habit(None, None)
-        cues = cues_of_frame(index, rgb, before, after, habit, geometry.hood, held, rays, camera, config)
-        yield cues
-        held = cues.held_inverse_depth
+        yield FrameInTime(index, rgb, before, after, ground_of_habit(habit, rays))
         if after is not None:
             before, rgb = (rgb, after[1]), after[0]
 

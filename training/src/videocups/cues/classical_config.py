@@ -11,6 +11,7 @@ from videocups.cues.floating import FloatingConfig
 from videocups.cues.flow import DisFlowConfig
 from videocups.cues.ground_plane import GroundConfig
 from videocups.cues.hood import HoodConfig
+from videocups.cues.known_depth import KnownDepthConfig
 from videocups.cues.motion import MotionConfig
 from videocups.cues.static_world import StaticTestConfig
 from videocups_core.config import setting
@@ -33,6 +34,7 @@ class ClassicalConfig:
     ground: GroundConfig = field(default_factory=GroundConfig)
     static: StaticTestConfig = field(default_factory=StaticTestConfig)
     floating: FloatingConfig = field(default_factory=FloatingConfig)
+    known: KnownDepthConfig = field(default_factory=KnownDepthConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     depth: DepthConfig = field(default_factory=DepthConfig)
     hood: HoodConfig = field(default_factory=HoodConfig)

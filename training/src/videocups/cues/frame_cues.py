@@ -16,6 +16,7 @@ from videocups.cues.depth import DepthConfig, Measured, dense_inverse_depth, fus
 from videocups.cues.floating import floating_surprise
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_pair import FramePair, View
+from videocups.cues.known_depth import KnownDepth, agree, off_depth
 from videocups.cues.motion import (
     agree_on_floating,
     combine_neighbours,
@@ -78,28 +79,11 @@ class FrameLook:
     steady: Measured | None
 
 
-def cues_of_frame(
-    index: int,
-    rgb: Image,
-    before: tuple[Image, FramePair] | None,
-    after: tuple[Image, FramePair] | None,
-    habit: Habit,
-    hood: Mask,
-    held: FloatMap | None,
-    rays: FloatMap,
-    camera: CameraModel,
-    config: ClassicalConfig,
-) -> FrameCues:
-    """Compute the cues of a frame; ``before`` and ``after``: the neighbours' images and pairs.
-
-    ``held``: inverse depth kept from the last frame; a standing camera sees the static world at the same depth.
-    """
-    look = look_at_frame(index, rgb, before, after, hood, rays, camera, config)
-    ground = ground_of_habit(habit, rays)
-    inverse, held = remember(look.measured, look.steady, ground, held, config.depth)
-    depth = np.float32(1) / inverse
+def cues_of_look(look: FrameLook, inverse_depth: FloatMap, ground: FloatMap, held: FloatMap | None) -> FrameCues:
+    """Return the cues of a frame with its dense inverse depth and what a standing camera may keep of that."""
+    depth = np.float32(1) / inverse_depth
     told = look.flow_px, look.rest_px, depth, look.motion, ground, look.may_move, look.pair
-    return FrameCues(index, look.known, *told, held)
+    return FrameCues(look.index, look.known, *told, held)
 
 
 def look_at_frame(
@@ -111,8 +95,12 @@ def look_at_frame(
     rays: FloatMap,
     camera: CameraModel,
     config: ClassicalConfig,
+    known: KnownDepth | None = None,
 ) -> FrameLook:
-    """Hold a frame against its neighbours: what moves, and the parallax of what stands."""
+    """Hold a frame against its neighbours: what moves, and the parallax of what stands.
+
+    ``known``: depth from elsewhere that is right on what moves, too.
+    """
     neighbours: list[tuple[Image, View]] = []
     if after is not None and after[1].motion.kind != "unknown":
         neighbours.append((after[0], after[1].from_first()))
@@ -123,10 +111,17 @@ def look_at_frame(
         still, nothing = np.zeros((*rays.shape[:2], 2), np.float32), np.zeros(rays.shape[:2], np.float32)
         return FrameLook(index, False, still, still, nothing, nothing > 0, pair, None, None)
     looks = appearance(rgb, config.static.scale)
-    tests = [_test(rgb, looks, image, view, rays, camera, config) for image, view in neighbours]
+    others = [appearance(match_exposure(rgb, image, config.continuity), config.static.scale) for image, _ in neighbours]
     views = [view for _, view in neighbours]
+    tests = [
+        static_surprise(view, looks, other, rays, camera, config.static)
+        for view, other in zip(views, others, strict=True)
+    ]
     nothing_shown = hood | blown_out(rgb)
-    motion = motion_probability(_surprise(views, tests, nothing_shown, camera, config))
+    surprise = _surprise(views, tests, camera, config)
+    if known is not None:
+        surprise = np.maximum(surprise, _off_depth(known, views, tests, looks, others, rays, camera, config))
+    motion = motion_probability(np.where(nothing_shown, 0, surprise).astype(np.float32))
     flow, static = views[0].flow_px, tests[0].static_flow_px
     if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
         flow, static = -flow, -static
@@ -161,23 +156,9 @@ def blown_out(rgb: Image) -> Mask:
     return hidden
 
 
-def _test(
-    rgb: Image,
-    looks: FloatMap,
-    neighbour: Image,
-    view: View,
-    rays: FloatMap,
-    camera: CameraModel,
-    config: ClassicalConfig,
-) -> StaticTest:
-    neighbour_looks = appearance(match_exposure(rgb, neighbour, config.continuity), config.static.scale)
-    return static_surprise(view, looks, neighbour_looks, rays, camera, config.static)
-
-
 def _surprise(
     views: Sequence[View],
     tests: Sequence[StaticTest],
-    nothing_shown: Mask,
     camera: CameraModel,
     config: ClassicalConfig,
 ) -> FloatMap:
@@ -190,8 +171,27 @@ def _surprise(
         ]
         if len(floating) == len(views):
             surprise = raise_floating(surprise, agree_on_floating(floating), config.motion)
-    surprise = np.maximum(surprise, hint([test.raw_surprise for test in tests], [view.visible for view in views]))
-    return np.where(nothing_shown, 0, surprise).astype(np.float32)
+    return np.maximum(surprise, hint([test.raw_surprise for test in tests], [view.visible for view in views]))
+
+
+def _off_depth(
+    known: KnownDepth,
+    views: Sequence[View],
+    tests: Sequence[StaticTest],
+    looks: FloatMap,
+    others: Sequence[FloatMap],
+    rays: FloatMap,
+    camera: CameraModel,
+    config: ClassicalConfig,
+) -> FloatMap:
+    """Return what the known depth does not explain; the ground itself never moves."""
+    found = []
+    for view, test, other in zip(views, tests, others, strict=True):
+        if test.parallax is not None:
+            settings = camera, config.known, config.static
+            surprise = off_depth(view, test.parallax, known, looks, other, rays, *settings)
+            found.append(np.where(test.is_ground, 0, surprise))
+    return smooth(agree(found), config.motion.median_px) if found else np.zeros_like(looks[..., 0])
 
 
 def _parallax(

@@ -93,7 +93,7 @@ def static_surprise(
     around = fill_inverse_depth(seen, (surprise < 1.5) & view.visible, least)
     guesses = (np.maximum(seen.inverse_depth, least), ground, around)
     flows = [static_flow_px(guess, rotation, direction, camera) for guess in guesses]
-    doubt = _doubt(view, looks, neighbour_looks, flows, config)
+    doubt = image_doubt(view, looks, neighbour_looks, flows, config)
     return StaticTest(_seen(surprise, doubt, view), surprise, seen, ground, is_ground, flows[2])
 
 
@@ -130,11 +130,11 @@ def _before_standing_camera(
     rest = view.flow_px - turned
     length = np.hypot(rest[..., 0], rest[..., 1])
     surprise = length / np.float32(config.standing_noise_px)
-    doubt = _doubt(view, looks, neighbour_looks, [turned], config)
+    doubt = image_doubt(view, looks, neighbour_looks, [turned], config)
     return StaticTest(_seen(surprise, doubt, view), surprise, None, nothing, length < config.standing_noise_px, turned)
 
 
-def _doubt(
+def image_doubt(
     view: View, looks: FloatMap, neighbour_looks: FloatMap, static: list[FloatMap], config: StaticTestConfig
 ) -> FloatMap:
     """Return (H, W) in [0, 1]: how much worse the best static guess matches than the free flow."""

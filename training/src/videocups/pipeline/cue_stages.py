@@ -17,10 +17,12 @@ from videocups.cues.ego_motion import EgoMotionConfig
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.floating import FloatingConfig
 from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
-from videocups.cues.frame_cues import ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_cues import FrameLook, ground_of_habit, look_at_frame, remember
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.ground_plane import GroundConfig
 from videocups.cues.hood import HoodConfig, HoodFinder
+from videocups.cues.known_depth import KnownDepth, KnownDepthConfig
+from videocups.cues.learned.flow_kinds import FLOW_CONFIGS, FLOW_MODULES
 from videocups.cues.motion import MotionConfig
 from videocups.cues.static_world import StaticTestConfig
 from videocups.pipeline import cue_formats
@@ -37,9 +39,12 @@ from videocups.pipeline.cue_formats import (
 from videocups.pipeline.learned_cues import (
     LearnedConfig,
     Network,
-    learned_cue_stages,
+    depth_and_scale,
+    learned_depth,
     learned_flow,
+    network_cue_stages,
     open_network,
+    scale_stage,
 )
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import LeaveOut, Work
@@ -95,6 +100,14 @@ class CueSettings:
 
 
 @dataclass(frozen=True)
+class KnownDepthSettings(CueSettings):
+    """The same with a depth that a network knows."""
+
+    known: KnownDepthConfig
+    network: Network
+
+
+@dataclass(frozen=True)
 class MemorySettings:
     """What depth depends on, once parallax is known."""
 
@@ -103,26 +116,27 @@ class MemorySettings:
 
 def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
     """Return the stages; each depends on those settings only that it uses."""
+    flow, plain = _flow_stages(cues, learned), _part(CueSettings, cues)
+    inputs = (
+        Input("flow", (-1, 0), "any"),
+        Input("ego", (-1, 0), "any"),
+        Input("frames"),
+        Input("frames", (-1, 1), "optional"),
+        Input("geometry"),
+        Input("clip"),
+    )
+    motion = Output("motion", ".npz")
     if learned.depth is not None:
-        return (*_flow_stages(cues, learned), *learned_cue_stages(open_network(learned.depth, "dynamo")))
+        network = open_network(learned.depth, "dynamo")
+        if learned.motion == "network":
+            return (*flow, *network_cue_stages(network))
+        settings = KnownDepthSettings(**vars(plain), known=cues.known, network=network)
+        outputs = Output("network_depth", ".npz"), motion
+        return (*flow, Stage("cues", "frame", cues_against_depth, settings, inputs, outputs), scale_stage())
+    outputs = Output("parallax", ".npz"), motion
     return (
-        *_flow_stages(cues, learned),
-        Stage(
-            "cues",
-            "frame",
-            cues_of_frame,
-            _part(CueSettings, cues),
-            (
-                Input("flow", (-1, 0), "any"),
-                Input("ego", (-1, 0), "any"),
-                Input("frames"),
-                Input("frames", (-1, 1), "optional"),
-                Input("geometry"),
-                Input("clip"),
-            ),
-            (Output("parallax", ".npz"), Output("motion", ".npz")),
-            version=2,
-        ),
+        *flow,
+        Stage("cues", "frame", cues_of_frame, plain, inputs, outputs, version=2),
         Stage(
             "memory",
             "clip",
@@ -137,7 +151,7 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
 def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
     flow = _part(FlowSettings, cues)
     if learned.flow is not None:
-        flow = LearnedFlowSettings(**vars(flow), network=open_network(learned.flow, "smurf"))
+        flow = LearnedFlowSettings(**vars(flow), network=open_network(learned.flow, *FLOW_CONFIGS))
     return (
         Stage(
             "survey",
@@ -162,7 +176,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             flow,
             (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
             (Output("flow", ".npz"), Output("ego", ".json")),
-            loads=("videocups.cues.smurf.estimator",) if learned.flow is not None else (),
+            loads=FLOW_MODULES if learned.flow is not None else (),
         ),
     )
 
@@ -215,6 +229,20 @@ def flow_of_pair(work: Work, settings: FlowSettings) -> dict[str, Any]:
 
 def cues_of_frame(work: Work, settings: CueSettings) -> dict[str, Any]:
     """Hold a frame against its neighbours; one that none shows (a cut, darkness) is left out."""
+    look = _look(work, settings, None)
+    return {"parallax": parallax_to_arrays(look.measured, look.steady), "motion": _motion_fields(look)}
+
+
+def cues_against_depth(work: Work, settings: KnownDepthSettings) -> dict[str, Any]:
+    """Do the same with the depth that a network sees in the frame."""
+    known = learned_depth(settings.network).known_depth(work.read("frames", work.index).copy())
+    look = _look(work, settings, known)
+    depth = np.float32(1) / known.inverse_depth
+    ground = ground_of_habit(habit_of(work, work.index), pixel_rays(camera_of(work)))
+    return {"network_depth": depth_and_scale(depth, ground), "motion": _motion_fields(look)}
+
+
+def _look(work: Work, settings: CueSettings, known: KnownDepth | None) -> FrameLook:
     config, camera, number = _whole(settings), camera_of(work), work.index
 
     def neighbour(frame: int, pair: int) -> tuple[Any, FramePair] | None:
@@ -223,14 +251,17 @@ def cues_of_frame(work: Work, settings: CueSettings) -> dict[str, Any]:
         found = pair_from_json(work.read("ego", pair))
         return work.read("frames", frame), FramePair(flow_of(work, pair), found.motion, found.ground)
 
-    before, after = neighbour(number - 1, number - 1), neighbour(number + 1, number)
+    around = neighbour(number - 1, number - 1), neighbour(number + 1, number)
     rgb, hood = work.read("frames", number), work.read("geometry")["hood"]
-    look = look_at_frame(number, rgb, before, after, hood, pixel_rays(camera), camera, config)
+    look = look_at_frame(number, rgb, *around, hood, pixel_rays(camera), camera, config, known)
     if not look.known:
         raise LeaveOut("no neighbour in time shows the same place: a cut, darkness, or a single frame")
+    return look
+
+
+def _motion_fields(look: FrameLook) -> dict[str, Any]:
     fields = {"motion": look.motion.astype(cue_formats.STORED), "rest_px": look.rest_px.astype(cue_formats.STORED)}
-    parallax = parallax_to_arrays(look.measured, look.steady)
-    return {"parallax": parallax, "motion": {**fields, "may_move": look.may_move}}
+    return {**fields, "may_move": look.may_move}
 
 
 def depth_of_clip(work: Work, settings: MemorySettings) -> Iterator[tuple[str, int | None, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class LearnedConfig:
     flow: Path | None = setting(None, "run of 'videocups train flow' to take flow from; null: classical")
     # a run of 'videocups train depth'
     depth: Path | None = setting(None, "run of 'videocups train depth' to take depth and motion from; null: classical")
+    # motion with learned depth: flow that classical ego-motion and this depth do not explain, or the network's own mask
+    motion: Literal["geometry", "network"] = setting(
+        "geometry", "motion with learned depth: what it does not explain of flow, or the network's mask"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,21 +60,24 @@ class ScaleSettings:
     """The scale has none."""
 
 
-def open_network(checkpoint: Path, kind: str) -> Network:
-    """Return the network of a run; one that is not there, or of another kind, is named at once."""
+def open_network(checkpoint: Path, *kinds: str) -> Network:
+    """Return the network of a run; one that is not there, or of no kind that is asked for, is named at once."""
     from videocups.semantics.weights import file_sha256
     from videocups.train.checkpoint import MODEL, read_checkpoint
 
-    return Network(checkpoint, file_sha256(read_checkpoint(checkpoint, kind).folder / MODEL))
+    found = read_checkpoint(checkpoint, kinds[0] if len(kinds) == 1 else None)
+    if found.kind not in kinds:
+        raise ValueError(f"{found.folder} is a checkpoint of {found.kind!r}, but one of {', '.join(kinds)} is needed")
+    return Network(checkpoint, file_sha256(found.folder / MODEL))
 
 
 @lru_cache(maxsize=1)
 def learned_flow(network: Network) -> FlowEstimator:
     """Return the estimator, loaded once in a process."""
-    from videocups.cues.smurf.estimator import SmurfFlow
+    from videocups.cues.learned.flow_kinds import open_flow
     from videocups.semantics.extractors import torch_device
 
-    return SmurfFlow(network.checkpoint, device=torch_device())
+    return open_flow(network.checkpoint, device=torch_device())
 
 
 @lru_cache(maxsize=1)
@@ -82,8 +89,8 @@ def learned_depth(network: Network) -> DynamoCues:
     return DynamoCues(network.checkpoint, device=torch_device())
 
 
-def learned_cue_stages(network: Network) -> tuple[Stage, ...]:
-    """Return the stages that take the place of "cues" and "memory"."""
+def network_cue_stages(network: Network) -> tuple[Stage, ...]:
+    """Return the stages that take the place of "cues" and "memory" where the network gives depth and motion."""
     gap = learned_depth(network).config.data.gap
     around = tuple(step * gap for step in (-2, -1, 1, 2))
     return (
@@ -103,14 +110,19 @@ def learned_cue_stages(network: Network) -> tuple[Stage, ...]:
             (Output("network_depth", ".npz"), Output("motion", ".npz")),
             loads=("videocups.cues.dynamo.estimator",),
         ),
-        Stage(
-            "memory",
-            "clip",
-            scale_of_clip,
-            ScaleSettings(),
-            (Input("network_depth", need="any"), Input("clip")),
-            (Output("static_depth", ".npz", each_frame=True),),
-        ),
+        scale_stage(),
+    )
+
+
+def scale_stage() -> Stage:
+    """Return the stage that takes the place of "memory": a network forgets nothing."""
+    return Stage(
+        "memory",
+        "clip",
+        scale_of_clip,
+        ScaleSettings(),
+        (Input("network_depth", need="any"), Input("clip")),
+        (Output("static_depth", ".npz", each_frame=True),),
     )
 
 
@@ -125,13 +137,18 @@ def cues_by_network(work: Work, network: Network) -> dict[str, Any]:
     cues = estimator.cues(*(work.read("frames", other).copy() for other in three))
     depth = cues.depth if middle == number else estimator.depth(work.read("frames", number).copy())
     ground = ground_of_habit(habit_of(work, number), pixel_rays(camera_of(work)))
-    scale = heights_per_unit(depth, ground)
-    known = {"depth": depth.astype(np.float32), "scale": np.array(scale)}
+    known = depth_and_scale(depth, ground)
+    scale = float(known["scale"])
     heights = depth * np.float32(scale if np.isfinite(scale) else 1.0)
     is_ground = (ground > 0) & (np.abs(heights * ground - 1) < GROUND_TOLERANCE)
     fields = {"motion": cues.motion.astype(cue_formats.STORED), **_beyond_static(work, heights)}
     fields["may_move"] = fields.pop("seen") & ~is_ground & ~work.read("geometry")["hood"]
     return {"network_depth": known, "motion": fields}
+
+
+def depth_and_scale(depth: FloatMap, ground: FloatMap) -> dict[str, NDArray[Any]]:
+    """Return the fields of the artefact "network_depth"."""
+    return {"depth": depth.astype(np.float32), "scale": np.array(heights_per_unit(depth, ground))}
 
 
 def _has_three(work: Work, middle: int, gap: int) -> bool:
