@@ -47,9 +47,9 @@ def train_depth(argv: list[str]) -> int:
     from videocups.cues.dynamo.config import DynamoConfig
 
     options, config = _parse("train depth", DynamoConfig, argv)
-    from videocups.cues.dynamo.training import DynamoTask
+    from videocups.cues.dynamo.training import HINTS, DynamoTask
 
-    return _run(DynamoTask(_clips(options.clips), config), config.loop, options)
+    return _run(DynamoTask(_clips(options.clips), config, options.out / HINTS), config.loop, options)
 
 
 def train_panoptic(argv: list[str]) -> int:
