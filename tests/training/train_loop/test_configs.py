@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from videocups.cues.dynamo.config import DynamoConfig
+from videocups.cues.refined.config import RefinedConfig
 from videocups.cues.smurf.config import SmurfConfig
 from videocups.train.config_file import read_config
 
@@ -17,7 +18,13 @@ CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("flow", SmurfConfig), ("flow_tiny", SmurfConfig), ("depth", DynamoConfig), ("depth_tiny", DynamoConfig)],
+    [
+        ("flow", SmurfConfig),
+        ("flow_tiny", SmurfConfig),
+        ("flow_refined", RefinedConfig),
+        ("depth", DynamoConfig),
+        ("depth_tiny", DynamoConfig),
+    ],
 )
 def test_configs_load(name, kind):
     assert read_config(kind, CONFIGS / f"{name}.yaml") != kind()

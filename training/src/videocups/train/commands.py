@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 USAGE = """usage: videocups train {flow,depth,panoptic} CLIPS [CLIPS ...] --out DIR [--config FILE]
 
-  flow      optical flow: RAFT by SMURF's losses, on pairs of frames
+  flow      optical flow: RAFT by SMURF's losses on pairs of frames, or a network that refines classical flow
   depth     depth, ego-motion, 3-D flow and motion masks: Dynamo-Depth, on triples of frames with intrinsics
   panoptic  the video panoptic network, on pairs of frames with the labels of 'videocups label'
 
@@ -34,12 +34,13 @@ def train(argv: list[str]) -> int:
 
 def train_flow(argv: list[str]) -> int:
     """Train flow and print where its checkpoint is."""
-    from videocups.cues.smurf.config import SmurfConfig
+    from videocups.cues.learned.flow_kinds import FLOW_CONFIGS, flow_task
+    from videocups.train.config_file import named_kind
+    from videocups_core.config import to_mapping
 
-    options, config = _parse("train flow", SmurfConfig, argv)
-    from videocups.cues.smurf.training import SmurfTask
-
-    return _run(SmurfTask(_clips(options.clips), config), config.loop, options)
+    settings = FLOW_CONFIGS[named_kind(argv, FLOW_CONFIGS, "smurf")]
+    options, config = _parse("train flow", settings, argv, base=to_mapping(settings()))
+    return _run(flow_task(_clips(options.clips), config), config.loop, options)
 
 
 def train_depth(argv: list[str]) -> int:
@@ -129,7 +130,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _parse(
-    name: str, kind: type[Any], argv: list[str], *, checkpoint: str | None = None
+    name: str,
+    kind: type[Any],
+    argv: list[str],
+    *,
+    checkpoint: str | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> tuple[argparse.Namespace, Any]:
     from videocups.train.config_file import read_config, setting_lines
 
@@ -149,7 +155,6 @@ def _parse(
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
     options = parser.parse_args(argv)
-    base = None
     if checkpoint is not None:
         from videocups.train.starting import settings_in_px
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +22,7 @@ def read_config(
 
     ``base`` are settings that come between the defaults and the file.
     """
-    content: Any = None
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}; correct it") from error
+    content: Any = None if path is None else read_yaml(path)
     if base is not None and (content is None or isinstance(content, Mapping)):
         content = merged(base, content or {})
     config = from_mapping(cls, content, source=str(path) if path else "config")
@@ -37,6 +33,33 @@ def read_config(
             raise ValueError(f"--set takes KEY=VALUE, such as loop.seed=1, got {change!r}")
         overrides[key] = yaml.safe_load(value)
     return override(config, overrides, source="--set") if overrides else config
+
+
+def named_kind(argv: Sequence[str], kinds: Collection[str], default: str) -> str:
+    """Return the ``kind`` that a command's ``--set`` or ``--config`` names, before all of them are understood.
+
+    A training whose settings hang on its kind has to know it first, even where only its help is asked for.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--set", action="append", default=[])
+    found, _ = parser.parse_known_args(argv)
+    content = read_yaml(found.config) if found.config is not None else None
+    kind = content.get("kind", default) if isinstance(content, Mapping) else default
+    for change in found.set:
+        name, _, value = change.partition("=")
+        kind = value if name == "kind" else kind
+    if kind not in kinds:
+        raise ValueError(f"there is no kind {kind!r}; set kind to one of {', '.join(kinds)}")
+    return str(kind)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}; correct it") from error
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
