@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from videocups.export.graph import NETWORK, scope_of
 
-# Sums over a whole map pass 65504, the greatest float16, long before the map's values do.
-_WIDE_OPS = ("InstanceNormalization",)
+# Sums over a whole map, and sums of squares, pass 65504, the greatest float16, long before their terms do.
+_WIDE_OPS = ("InstanceNormalization", "ReduceL2")
 _HALF, _FLOAT = "_half", "_float"  # appended to the names of values in the other precision
 
 

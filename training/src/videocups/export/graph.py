@@ -22,8 +22,8 @@ _ALLOWED = """
     Abs Add And ArgMax AveragePool Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace
     DequantizeLinear Div Equal Exp Expand Flatten Floor Gather GatherElements Gemm GlobalAveragePool Greater
     GreaterOrEqual Identity InstanceNormalization Less LessOrEqual Log MatMul Max MaxPool Min Mul Neg Not Or Pad Pow
-    QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round Sigmoid
-    Slice Softmax Split Sqrt Squeeze Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where
+    QuantizeLinear Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round
+    Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where
 """
 ALLOWED_OPS = frozenset(_ALLOWED.split())
 
