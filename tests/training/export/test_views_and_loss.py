@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tests.training.export.micro import FRAMES, write_world_clip
 
 from videocups.export.loss import Loss, Maps, Scores, loss_complaints, measure_loss
-from videocups.export.views import Views, open_views
+from videocups.export.views import Views, open_pictures, open_views
 from videocups_core.engine.base import InputSpec
 from videocups_core.standin import StandInOracle, StandInWorld, standin_classes
 
@@ -56,6 +58,21 @@ def test_float32_may_lose_no_pq_either() -> None:
     assert loss_complaints(loss, "int8", 1) == []
     assert loss_complaints(loss, "fp32", 1) == ["fp32 costs 2.00 points of PQ (limit 1)"]
     assert loss_complaints(loss, "int8", 0.4) == ["int8 costs 0.50 points of STQ (limit 0.4)"]
+
+
+def test_pictures_are_taken_from_clips_or_from_a_dataset(tmp_path: Path, clip: Path) -> None:
+    """Rendered clips have truth of their own, streets have a clip.json of another kind: both can be calibrated on."""
+    assert open_pictures(clip, "streets", 2).dataset is None  # clips, whose truth is not read
+    street = tmp_path / "street"
+    (street / "frames").mkdir(parents=True)
+    names = {str(number): name for number, name in enumerate(("road", "car"))}
+    (street / "clip.json").write_text(json.dumps({"fps": 10, "classes": names, "thing_classes": [1]}))
+    for kind, image in (("class", np.ones((8, 8), np.uint8)), ("track", np.ones((8, 8), np.uint16))):
+        (street / "truth" / kind).mkdir(parents=True)
+        cv2.imwrite(str(street / "truth" / kind / "000000.png"), image)
+    cv2.imwrite(str(street / "frames" / "000000.jpg"), np.full((8, 8, 3), 90, np.uint8))
+    views = open_pictures(tmp_path, "streets", 2)
+    assert [frame.image_rgb.shape for frame in views.frames()] == [(8, 8, 3)]
 
 
 def test_frames_become_network_images(clip: Path) -> None:

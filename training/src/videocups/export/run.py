@@ -18,7 +18,7 @@ from videocups.export.loss import Loss, Maps, loss_complaints, measure_loss, pre
 from videocups.export.parity import measure_parity
 from videocups.export.report import ExportReport, computed_precision, report_text, side_by_side, write_report
 from videocups.export.torch_engine import TorchEngine
-from videocups.export.views import Views, open_views
+from videocups.export.views import Views, open_pictures, open_views
 from videocups.model.network import PanopticNetwork
 from videocups.model.static_network import StaticNetwork
 from videocups.train.network_engine import NetworkEngine
@@ -85,10 +85,7 @@ def export_network(
         raise ValueError("int8 measures the ranges of activations on frames; give clips with --calibrate")
     network = _resized(network, config).eval()
     views = open_views(clips or calibration, truth, config.loss_frames)
-    frames = None
-    if calibration is not None:  # the truth is not read there, only the pictures, which a dataset has in its own places
-        of_dataset = truth if clips in (None, calibration) else "none"
-        frames = open_views(calibration, of_dataset, config.calibration_frames)
+    frames = None if calibration is None else open_pictures(calibration, truth, config.calibration_frames)
     say(f"tracing {network.config.backbone.kind} for {spec.height}×{spec.width}")
     model = export_graph(StaticNetwork(network, spec.height, spec.width, config.semantic_stride))
     facts = {"classes": network.classes.bundle_classes, "input": spec, "merge": config.merge}
@@ -193,8 +190,12 @@ class _Trial:
         loss = self._loss(graph)
         kept: list[str] = []
         while loss.stq_points > self.config.max_loss and len(kept) < self.config.max_float_parts:
-            trials = {part: quantize(model, ranges, (*kept, part)) for part in PARTS if part not in kept}
-            losses = {part: self._loss(trial) for part, trial in trials.items()}
+            self.say(f"{loss.stq_points:.2f} points of STQ are lost (limit {self.config.max_loss:g})")
+            trials, losses = {}, {}
+            for part in (part for part in PARTS if part not in kept):
+                self.say(f"trying {part} in float")
+                trials[part] = quantize(model, ranges, (*kept, part))
+                losses[part] = self._loss(trials[part])
             best = min(losses, key=lambda part: losses[part].stq_points)
             self.say(f"{best} stays in float: {loss.stq_points:.2f} → {losses[best].stq_points:.2f} points of STQ lost")
             if losses[best].stq_points >= loss.stq_points:
@@ -216,7 +217,7 @@ class _Trial:
         if self._answer is None:
             self.say(f"asking the torch network about {len(self.views)} frames")
             self._answer = predict(engine.bundle, self.reference, self.views)
-        self.say(f"asking the {self.config.precision} graph")
+        self.say(f"asking the {self.config.precision} graph about {len(self.views)} frames")
         return measure_loss(self.views, self.facts["classes"], self._answer, predict(engine.bundle, engine, self.views))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from videocups.evaluate.datasets import TableDataset, open_dataset
 from videocups.evaluate.datasets.clip_truth import panoptic_clip_folders
-from videocups_core.clip import Clip, find_clips
+from videocups_core.clip import CLIP_FILE, Clip, find_clips
 from videocups_core.engine.base import InputSpec
 from videocups_core.preprocess import place, to_network
 from videocups_core.standin import StandInWorld
@@ -72,6 +73,19 @@ def open_views(folder: Path | None, truth: str | None, count: int) -> Views:
         return Views(str(folder), tuple(_clip_stretch(clip, _share(count, len(clips))) for clip in clips))
     dataset = open_dataset(truth, folder)
     return Views(f"{folder} ({truth})", tuple(_dataset_stretches(dataset, count)), dataset)
+
+
+def open_pictures(folder: Path, truth: str | None, count: int) -> Views:
+    """Return frames of clips whatever lies beside them, or of the dataset ``truth``, which has no clips of ours."""
+    if truth in (None, "none") or _are_clips(folder):
+        return open_views(folder, "none", count)
+    return open_views(folder, truth, count)
+
+
+def _are_clips(folder: Path) -> bool:
+    """Say whether clips of 'videocups ingest' lie there; others call a file clip.json, too."""
+    files = [folder / CLIP_FILE] if (folder / CLIP_FILE).is_file() else sorted(folder.rglob(CLIP_FILE))
+    return bool(files) and "schema_version" in json.loads(files[0].read_text(encoding="utf-8"))
 
 
 def _share(count: int, parts: int) -> int:
