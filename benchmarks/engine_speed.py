@@ -58,7 +58,8 @@ def main() -> None:
     name = machine()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    network = make_network()
+    torch.manual_seed(0)
+    network = lively(PanopticNetwork(shipped_config(), ClassTable.of(standin_classes())))
     images = open_views(None, None, FRAMES).network_images(SPEC, FRAMES)
     with tempfile.TemporaryDirectory() as scratch:
         graphs = make_graphs(network, images, options.keep or Path(scratch))
@@ -69,12 +70,14 @@ def main() -> None:
         report(measure(runs, images, options.runs), {name: path.stat().st_size for name, path in graphs.items()})
 
 
-def make_network() -> PanopticNetwork:
-    """Return a network whose boxes, classes and masks differ from place to place, though nothing was learned."""
+def shipped_config() -> ModelConfig:
     content = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    config = from_mapping(ModelConfig, content["model"], source=str(CONFIG))
-    torch.manual_seed(0)
-    network = PanopticNetwork(config, ClassTable.of(standin_classes())).eval()
+    return from_mapping(ModelConfig, content["model"], source=str(CONFIG))
+
+
+def lively(network: PanopticNetwork) -> PanopticNetwork:
+    """Draw weights so that boxes, classes and masks differ from place to place, though nothing was learned."""
+    network.eval()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
