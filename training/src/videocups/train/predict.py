@@ -18,7 +18,10 @@ from videocups_core.types import PanopticFrame
 def open_stream(
     model: Path, device: str, *, size_hw: tuple[int, int] | None = None, merge: MergeConfig | None = None
 ) -> Stream:
-    """Return a stream over a model bundle or a checkpoint (or a run, which means its newest one)."""
+    """Return a stream over a model bundle or a checkpoint (or a run, which means its newest one).
+
+    ``device``: auto, cpu, cuda or cuda:N; with auto a bundle runs where ONNX Runtime can, a checkpoint where torch can.
+    """
     if (model / INFO_FILE).is_file():
         if size_hw is not None:
             raise ValueError(f"bundle {model} has a fixed input size; leave --size away")
@@ -28,10 +31,11 @@ def open_stream(
         return Stream(bundle, engine, StreamConfig(merge=merge))
     from videocups.model.load import KIND, load_network, trained_size
     from videocups.train.checkpoint import read_checkpoint
+    from videocups.train.loop import choose_device
     from videocups.train.network_engine import new_stream
 
     size_hw = size_hw or trained_size(read_checkpoint(model, KIND))
-    return new_stream(load_network(model).to(device), size_hw, merge=merge)
+    return new_stream(load_network(model).to(choose_device(device)), size_hw, merge=merge)
 
 
 def predict_clips(
