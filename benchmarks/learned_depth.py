@@ -37,6 +37,7 @@ from videocups.cues.known_depth import KnownDepth
 from videocups.cues.quality import DepthQuality, MotionQuality
 from videocups.instances.frame_instances import frame_instances
 from videocups.progress import Progress
+from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
 from videocups_core.clip import find_clips, read_clip_info, write_clip_info
 
@@ -86,14 +87,17 @@ def main() -> None:
     source = source_of(options)
     clips = source.clips()
     config = read_config(DynamoConfig, CONFIG, options.set)
-    with Progress("train", unit="steps") as progress:
-        learning = training_clips(options, clips)
-        done = train_depth(learning, options.out / "run", config, device=options.device, on_step=progress.update)
+    learning = training_clips(options, clips)
+    if options.measure_only:
+        done = read_checkpoint(options.out / "run")
+    else:
+        with Progress("train", unit="steps") as progress:
+            done = train_depth(learning, options.out / "run", config, device=options.device, on_step=progress.update)
     estimator = DynamoCues(done.folder, device=options.device)
     counts = {kind: Counts() for kind in (CLASSICAL, LEARNED, TRUE)}
     for clip in clips:
         measure(clip, min(options.frames, len(clip)), estimator, counts)
-    trained = f"{done.step} steps on {len(learning)} clips, without labels"
+    trained = f"step {done.step} of {done.steps} on {len(learning)} clips, without labels"
     lines = [heading(f"Learned depth on {source.title}"), f"Depth network: {trained}.", "", *tables(counts)]
     text = "\n".join([*lines, "", *__doc__.strip().split("\n")[4:]]) + "\n"
     print(text)
@@ -107,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the training; a second call goes on there")
     parser.add_argument("--train", nargs="+", type=Path, default=[], help="clips to learn from instead of the measured")
     parser.add_argument("--frames", type=int, default=10_000, help="at most so many frames of a clip are measured")
+    parser.add_argument("--measure-only", action="store_true", help="the newest checkpoint as it is")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the training")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, help="write the tables there")

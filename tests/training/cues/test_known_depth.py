@@ -10,7 +10,7 @@ from videocups.cues.ego_motion import EgoMotion
 from videocups.cues.epipolar import parallax, pixel_rays, static_flow_px
 from videocups.cues.frame_pair import View
 from videocups.cues.ground_plane import Ground
-from videocups.cues.known_depth import KnownDepth, KnownDepthConfig, agree, off_depth, unit_of
+from videocups.cues.known_depth import KnownDepth, KnownDepthConfig, agree, deny_standing, off_depth, unit_of
 from videocups.cues.photometric import appearance
 from videocups.cues.static_world import StaticTestConfig
 from videocups_core.types import CameraModel
@@ -82,6 +82,24 @@ def test_what_a_neighbour_does_not_show_is_unknown():
     assert np.isfinite(found[:, 20:]).all()
     nothing = View(view.flow_px, np.zeros((128, 256), bool), AHEAD, view.ground)
     assert np.isnan(unit_of(known, seen, nothing))
+
+
+def test_what_meets_the_ground_at_its_own_depth_stands():
+    """A pole that the known depth does not have stands; a car whose parallax is another than its wheels' does not."""
+    ground = np.maximum(0.5 * pixel_rays(CAMERA)[..., 1], 0).astype(np.float32)
+    rho = ground.copy()
+    pole, car, window = (slice(40, 90), slice(20, 26)), (slice(70, 90), slice(100, 140)), (slice(10, 20), slice(50, 60))
+    rho[pole], rho[car], rho[window] = ground[90, 20], 2 * ground[90, 20], 0.2
+    surprise = np.zeros_like(rho)
+    for area in (pole, car, window):
+        surprise[area] = 5
+    flow = static_flow_px(rho, AHEAD.rotation, AHEAD.direction, CAMERA)
+    seen = parallax(flow, AHEAD.rotation, AHEAD.direction, CAMERA)
+    left = deny_standing(surprise, seen, np.ones(rho.shape, bool), ground, KnownDepthConfig())
+    assert (left[car] == 5).all()
+    assert (left[pole] == 0).all()
+    assert (left[window] == 0).all()  # its lower edge is above the horizon
+    assert left.sum() == 5 * 20 * 40
 
 
 def test_neighbours_must_agree_on_the_sign():

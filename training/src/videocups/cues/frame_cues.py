@@ -16,7 +16,7 @@ from videocups.cues.depth import DepthConfig, Measured, dense_inverse_depth, fus
 from videocups.cues.floating import floating_surprise
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_pair import FramePair, View
-from videocups.cues.known_depth import KnownDepth, agree, off_depth
+from videocups.cues.known_depth import KnownDepth, agree, deny_standing, off_depth
 from videocups.cues.motion import (
     agree_on_floating,
     combine_neighbours,
@@ -191,7 +191,13 @@ def _off_depth(
             settings = camera, config.known, config.static
             surprise = off_depth(view, test.parallax, known, looks, other, rays, *settings)
             found.append(np.where(test.is_ground, 0, surprise))
-    return smooth(agree(found), config.motion.median_px) if found else np.zeros_like(looks[..., 0])
+    if not found:
+        return np.zeros(rays.shape[:2], np.float32)
+    surprise = smooth(agree(found), config.motion.median_px)
+    for view, test in zip(views, tests, strict=True):
+        if test.parallax is not None and view.ground is not None:
+            surprise = deny_standing(surprise, test.parallax, view.visible, test.ground, config.known)
+    return surprise
 
 
 def _parallax(

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from videocups.cues.epipolar import Parallax, static_flow_px
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_pair import View
 from videocups.cues.static_world import StaticTestConfig, image_doubt
+from videocups.instances.boxes import label_boxes
 from videocups_core.config import setting
 from videocups_core.types import CameraModel
 
 SHARP = 0.15
 """relative error of parallax up to which a pixel helps to find the unit of the known depth"""
 FEWEST_PX = 500
+BASE = 85
+"""percentile of the columns' lowest pixels that is a thing's lower edge"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class KnownDepthConfig:
     far_heights: float = setting(40.0, "farther than this, in camera heights, is infinitely far", minimum=1.0)
     # traffic is at most this high above the ground, in camera heights
     max_height: float = setting(2.2, "traffic is at most this high, in camera heights", minimum=0.1)
+    # what meets the ground within this relative difference of its parallax stands there
+    standing_error: float = setting(0.25, "what meets the ground this near to its parallax stands there", minimum=0.0)
     # expected error of flow
     flow_noise_px: float = setting(0.35, "expected error of flow", minimum=0.01)
 
@@ -109,3 +115,28 @@ def agree(surprises: Sequence[FloatMap]) -> FloatMap:
     farther = np.where(np.isnan(stack), -np.inf, stack).max(axis=0)
     agreed = np.maximum(np.maximum(nearer, 0), np.maximum(-farther, 0))
     return np.where(shown, agreed, 0).astype(np.float32)
+
+
+def deny_standing(
+    surprise: FloatMap, seen: Parallax, visible: NDArray[np.bool_], ground: FloatMap, config: KnownDepthConfig
+) -> FloatMap:
+    """Return ``surprise`` (H, W) without areas that stand where parallax says: static things of an unknown depth.
+
+    A thing that moves has the parallax of a place where it does not meet the ground. ``ground`` (H, W): inverse depth
+    in 1/translations, 0 above its horizon; what has its lower edge there is no traffic.
+    """
+    _, areas = cv2.connectedComponents((surprise > 1).astype(np.uint8), connectivity=4)
+    left = surprise.copy()
+    for number, _, box in label_boxes(areas):
+        inside = areas[box] == number
+        height = inside.shape[0]
+        columns = np.flatnonzero(inside.any(axis=0))
+        lowest = height - 1 - inside[::-1, columns].argmax(axis=0)
+        base = round(float(np.percentile(lowest, BASE))) + box[0].start + 1
+        if base >= len(ground) - 2:  # it stands outside the image
+            continue
+        at_base = float(ground[base, (box[1].start + box[1].stop - 1) // 2])
+        shown = seen.inverse_depth[box][inside & visible[box]]
+        if at_base <= 0 or (shown.size and abs(float(np.median(shown)) / at_base - 1) < config.standing_error):
+            left[box][inside] = 0
+    return left
