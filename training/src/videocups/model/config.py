@@ -99,7 +99,8 @@ class TrackConfig:
 
     pool: int = setting(7, "cells a side of a pooled box", minimum=1)
     width: int = setting(1024, "hidden units", minimum=1)
-    dim: int = setting(128, "length of an embedding", minimum=1)
+    dim: int = setting(128, "numbers of an embedding", minimum=1)
+    scale: float = setting(16.0, "logit that two equal embeddings are the same object", minimum=0.1)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class LossWeights:
     cascade_box: float = setting(1.0, "box, each stage", minimum=0)
     mask: float = setting(1.0, "mask", minimum=0)
     semantic: float = setting(0.5, "class of every pixel", minimum=0)
-    track: float = setting(1.0, "association over the pair", minimum=0)
+    # its gradient on the shared layers is ten times the others'; at 1 it starves detection
+    track: float = setting(0.1, "association over the pair", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from videocups.model.cascade import initialize_hidden
 from videocups.model.config import TrackConfig
 
 
 class TrackHead(nn.Module):
-    """Two layers, the last without an activation, so that products may be negative: "new" has logit 0."""
+    """Two layers, the last without an activation, so that products may be negative: "new" has logit 0.
+
+    Embeddings have one length. Without it products grow with the square of the features: the loss of a fresh ResNet-50
+    began at 90 instead of 1, and its gradient on the backbone was a thousand times that of all other losses.
+    """
 
     def __init__(self, config: TrackConfig, channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(channels * config.pool**2, config.width)
         self.fc2 = nn.Linear(config.width, config.dim)
-        initialize_hidden(self.fc1)
-        # products of fresh embeddings stay near 0: everything may be new
-        nn.init.normal_(self.fc2.weight, std=0.01)
-        nn.init.zeros_(self.fc2.bias)
+        initialize_hidden(self.fc1, self.fc2)
+        self.length = math.sqrt(config.scale)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (R, C, s, s) to embeddings (R, D)."""
-        embeddings: Tensor = self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
-        return embeddings
+        embeddings = self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
+        return self.length * functional.normalize(embeddings.float(), dim=1)
 
 
 def association_logits(embeddings: Tensor, references: Tensor) -> Tensor:
