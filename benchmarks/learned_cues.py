@@ -1,13 +1,15 @@
-"""Train flow (SMURF), depth and motion (Dynamo-Depth) on the rendered world; compare with the classical cues.
+"""Train flow, depth and motion (Dynamo-Depth) on the rendered world; compare with the classical cues.
 
-    python benchmarks/learned_cues.py --out runs/learned              # small nets, minutes on a CPU
-    python benchmarks/learned_cues.py --out runs/learned --gpu        # the published sizes, under ten minutes on a GPU
+    python benchmarks/learned_cues.py --out runs/learned              # small nets, minutes on a CPU; flow: refined
+    python benchmarks/learned_cues.py --out runs/learned --only flow  # that half alone
+    python benchmarks/learned_cues.py --out runs/learned --gpu        # flow: SMURF; published sizes, in ten minutes
 
 With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit, and schedules shrink as a whole.
-Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where the
-folder stands. Flow: end-point error in px of pixels seen in both frames. Depth: every frame scaled to the true median,
-up to 80 m; movers: AbsRel of pixels on moving tracks. Motion: area under the ROC curve of pixels on moving tracks, all
-frames together; "against Dynamo's depth": of flow that classical ego-motion and the learned depth do not explain.
+Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where
+the folder stands. Flow: end-point error in px of pixels seen in both frames, and of hidden ones. Depth: every frame
+scaled to the true median, up to 80 m; movers: AbsRel of pixels on moving tracks. Motion: area under the ROC curve of
+pixels on moving tracks, all frames together; "against Dynamo's depth": of flow that classical ego-motion and the
+learned depth do not explain.
 """
 
 from __future__ import annotations
@@ -37,8 +39,10 @@ from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
 from videocups.cues.dynamo.training import train_depth
 from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
+from videocups.cues.learned.flow_kinds import open_flow
+from videocups.cues.refined.config import RefinedConfig
+from videocups.cues.refined.training import train_refined
 from videocups.cues.smurf.config import SmurfConfig
-from videocups.cues.smurf.estimator import SmurfFlow
 from videocups.cues.smurf.training import train_flow
 from videocups.progress import Progress
 from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
@@ -54,13 +58,16 @@ LEAST_STEPS, LEAST_EPOCH_STEPS = 60, 4
 # the published sizes and losses, fewer steps, hence a higher rate; --minutes lowers the steps where a GPU is slower
 GPU_FLOW = [
     "network.size=small", "data.height=256", "data.width=512", "crop_height=224", "crop_width=448",
-    "loss.student_crop=40", "schedule.fewest_steps=3000", "schedule.most_steps=3000", "schedule.made_until=0.25",
+    "loss.student_crop=40", "schedule.fewest_steps=3000", "schedule.most_steps=3000", "schedule.match_until=0.1",
+    "schedule.made_until=0.25",
     "loop.batch_size=4", "loop.learning_rate=4.0e-4", "loop.workers=6",
 ]  # fmt: skip
 GPU_DEPTH = [
     "data.height=192", "data.width=384", "schedule.epochs=[4, 1, 2, 5]", "schedule.epoch_steps=400",
     "loop.workers=6",
 ]  # fmt: skip
+# a world drawn at half the size of what flow_refined.yaml is for
+CPU_FLOW = ["data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]"]
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
 
@@ -80,17 +87,10 @@ def main() -> int:
     size = (256, 512) if options.gpu else (144, 288)
     deadline = time.perf_counter() + 60 * options.minutes if options.minutes else None
     print(place(options.gpu))
-    flow_hz = 10.0 if options.gpu else 30.0  # small nets in few steps learn small motion only
-    train, held = worlds(options, size, flow_hz)
-    flow_file = CONFIGS / ("flow.yaml" if options.gpu else "flow_tiny.yaml")
-    flow_config = read_config(SmurfConfig, flow_file, GPU_FLOW if options.gpu else [])
-    flow_done = learn(train_flow, train, options.out / "flow", flow_config, device, options, deadline, 0.45)
-    print_flow(held, {
-        "no motion": StillFlow(),
-        "DIS medium": DisFlow(),
-        "DIS medium, 2x image": DisFlow(DisFlowConfig(upscale=2.0)),
-        f"SMURF, step {flow_done.step} of {flow_done.steps}": SmurfFlow(options.out / "flow", device=device),
-    })  # fmt: skip
+    if options.only != "depth":
+        flow_half(options, device, size, deadline)
+    if options.only == "flow":
+        return 0
     train, held = worlds(options, size, 10.0)
     depth_file = CONFIGS / ("depth.yaml" if options.gpu else "depth_tiny.yaml")
     depth_config = read_config(DynamoConfig, depth_file, GPU_DEPTH if options.gpu else [])
@@ -106,10 +106,28 @@ def main() -> int:
     return 0
 
 
+def flow_half(options: argparse.Namespace, device: str, size: tuple[int, int], deadline: float | None) -> None:
+    """Train flow and print its error beside that of the classical one."""
+    flow_hz = 10.0 if options.gpu else 30.0
+    train, held = worlds(options, size, flow_hz)
+    if options.gpu:
+        config, training = read_config(SmurfConfig, CONFIGS / "flow.yaml", GPU_FLOW), train_flow
+    else:
+        config, training = read_config(RefinedConfig, CONFIGS / "flow_refined.yaml", CPU_FLOW), train_refined
+    done = learn(training, train, options.out / "flow", config, device, options, deadline, 0.45)
+    print_flow(held, {
+        "no motion": StillFlow(),
+        "DIS medium": DisFlow(),
+        "DIS medium, 2x image": DisFlow(DisFlowConfig(upscale=2.0)),
+        f"{done.kind}, step {done.step} of {done.steps}": open_flow(options.out / "flow", device=device),
+    })  # fmt: skip
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
     parser.add_argument("--gpu", action="store_true", help="the published sizes on a GPU instead of small nets")
+    parser.add_argument("--only", choices=("flow", "depth"), help="one half")
     parser.add_argument("--minutes", type=float, help="fit everything into this (default: 9 with --gpu, else no limit)")
     parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
     parser.add_argument("--train-clips", type=int, help="default 8, with --gpu 24")
@@ -148,19 +166,25 @@ def fitted(
     train: Callable[..., Any], folders: list[Path], config: Any, device: str, deadline: float, share: float
 ) -> Any:
     """Return the config with no more steps than fit; a trial of all phases tells how long one takes."""
-    schedule, stamps = config.schedule, []
-    is_flow = isinstance(config, SmurfConfig)
-    short = {"fewest_steps": LEAST_STEPS, "most_steps": LEAST_STEPS} if is_flow else {"epoch_steps": LEAST_EPOCH_STEPS}
+    stamps: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
-        trial = replace(config, schedule=replace(schedule, **short))
+        trial = paced(config, 0)
         train(folders, Path(scratch), trial, device=device, on_step=lambda step: stamps.append(time.perf_counter()))
     a_step = (stamps[-1] - stamps[4]) / (len(stamps) - 5)  # the first ones warm up
     left = share * (deadline - time.perf_counter() - MEASURING_S)
     print(f"trial: {a_step:.3f} s a step, {left:.0f} s for this training")
-    if is_flow:
-        steps = min(max(int(left / a_step), LEAST_STEPS), schedule.most_steps)
+    return paced(config, int(left / a_step))
+
+
+def paced(config: Any, steps: int) -> Any:
+    """Return the config with about so many steps, but some at least and no more than it had."""
+    if isinstance(config, RefinedConfig):
+        return replace(config, loop=replace(config.loop, steps=min(max(steps, LEAST_STEPS), config.loop.steps)))
+    schedule = config.schedule
+    if isinstance(config, SmurfConfig):
+        steps = min(max(steps, LEAST_STEPS), schedule.most_steps)
         return replace(config, schedule=replace(schedule, fewest_steps=steps, most_steps=steps))
-    steps = min(max(int(left / a_step / sum(schedule.epochs)), LEAST_EPOCH_STEPS), schedule.epoch_steps)
+    steps = min(max(steps // sum(schedule.epochs), LEAST_EPOCH_STEPS), schedule.epoch_steps)
     return replace(config, schedule=replace(schedule, epoch_steps=steps))
 
 
@@ -204,21 +228,21 @@ def trained(train: Callable[..., Any], folders: list[Path], out: Path, config: A
 
 
 def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> None:
-    print("\nflow                          EPE all  static  movers   (px)")
+    print("\nflow                          EPE all  static  movers  hidden   (px)")
     for name, estimator in estimators.items():
-        errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": []}
+        errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": [], "hidden": []}
         for folder in held:
             clip = Clip(folder)
             for index in range(1, len(clip) - 1, 3):
                 truth = read_truth(folder, index)
                 estimate = estimator.flow_px(clip.frame_rgb(index), clip.frame_rgb(index + 1))
                 error = np.linalg.norm(estimate - truth.flow_fw_px, axis=2).astype(np.float64)
-                seen = ~truth.occluded_fw & np.isfinite(error)
+                known, hidden = np.isfinite(error), truth.occluded_fw
                 moving = np.isin(truth.track_map, truth.moving_tracks)
-                for kind, mask in (("all", seen), ("static", seen & ~moving), ("movers", seen & moving)):
-                    errors[kind].append(error[mask])
-        all_, static, movers = (np.concatenate(errors[kind]).mean() for kind in ("all", "static", "movers"))
-        print(f"{name:<28} {all_:8.2f} {static:7.2f} {movers:7.2f}")
+                masks = (~hidden, ~hidden & ~moving, ~hidden & moving, hidden)
+                for kind, mask in zip(errors, masks, strict=True):
+                    errors[kind].append(error[mask & known])
+        print(f"{name:<28} " + " ".join(f"{np.concatenate(every).mean():7.2f}" for every in errors.values()))
 
 
 def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> None:
