@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from videocups.cues.smurf.network import FlowNetwork
 from videocups.pipeline.cue_formats import flow_from_arrays
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import label_config
-from videocups.pipeline.learned_cues import heights_per_unit
+from videocups.pipeline.learned_cues import _load_flow, heights_per_unit
 from videocups.pipeline.run import RunConfig, run_stages
-from videocups.pipeline.workspace import Workspace
+from videocups.pipeline.workspace import Workspace, link_clips
 from videocups.synthetic import World, WorldConfig
 from videocups.synthetic.storage import write_clip
 from videocups.train.checkpoint import Progressed, save_checkpoint
@@ -55,7 +56,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("networks")
     flow = from_mapping(SmurfConfig, FLOW, "test")
-    depth = from_mapping(DynamoConfig, {"data": SIZE}, "test")
+    depth = from_mapping(DynamoConfig, {"data": SIZE, "hints": {"depth": 1.0}}, "test")
     return {
         "flow": save(folder / "flow", "smurf", flow, FlowNetwork(flow.network)),
         "depth": save(folder / "depth", "dynamo", depth, DynamoNetwork(depth.network)),
@@ -98,14 +99,47 @@ def test_motion_is_what_the_depth_of_a_network_does_not_explain(street: Path, ne
     assert clip.info.camera is not None
     config = label_config({"preset": "fast", "cues": {"compensate": False}}, "test").cues
     geometry = survey(clip.frame_rgb, FRAMES, clip.info.camera, config)
-    direct = iter_cues(
-        clip.frame_rgb, FRAMES, clip.info.camera, geometry, config, known=lambda rgb: 1 / estimator.depth(rgb)
-    )
+    direct = iter_cues(clip.frame_rgb, FRAMES, clip.info.camera, geometry, config, known=estimator.known_depth)
     for number, cues in enumerate(direct):
         motion = decode(clip.path("motion", number, ".npz"))["motion"].astype(np.float32)
         assert np.mean(np.abs(motion - cues.motion) > 0.05) < 0.01  # flow is stored in 16 bits
         heights = decode(clip.path("static_depth", number, ".npz"))["depth_heights"].astype(np.float32)
         assert np.corrcoef(heights.ravel(), estimator.depth(clip.frame_rgb(number)).ravel())[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("motion", ["network", "geometry"])
+def test_frames_in_step_get_what_they_get_alone(
+    street: Path, networks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, motion: str
+) -> None:
+    calls: list[int] = []
+    flow_px_of_all = SmurfFlow.flow_px_of_all
+
+    def counted(self: SmurfFlow, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+        calls.append(len(pairs))
+        return flow_px_of_all(self, pairs)
+
+    monkeypatch.setattr(SmurfFlow, "flow_px_of_all", counted)
+    found = []
+    for batch in (1, 3):
+        _load_flow.cache_clear()
+        root = tmp_path / str(batch)
+        link_clips(street, root)
+        learned = {name: str(folder) for name, folder in networks.items()} | {"motion": motion}
+        content = {"preset": "fast", "cues": {"compensate": True}, "learned": learned, "run": {"batch": batch}}
+        stages = label_config(content, "test").stages().up_to(["cues"])
+        run_stages(stages, Workspace.open(root), RunConfig(executor="inline"))
+        clip = Clip(root / street.name)
+        flows = [flow_from_arrays(decode(clip.path("flow", t, ".npz"))).forward_px for t in range(FRAMES - 1)]
+        depths = [decode(clip.path("network_depth", t, ".npz"))["depth"] for t in range(FRAMES)]
+        moving = [decode(clip.path("motion", t, ".npz"))["motion"] for t in range(FRAMES)]
+        found.append([np.stack(fields).astype(np.float32) for fields in (flows, depths, moving)])
+    _load_flow.cache_clear()
+    assert set(calls) == {1, 3}
+    assert calls.count(1) > 2 * calls.count(3)  # three pairs in a call, and the fourth alone
+    (flow, depth, moves), (flow_in_step, depth_in_step, moves_in_step) = found
+    np.testing.assert_allclose(flow_in_step, flow, atol=0.02)
+    np.testing.assert_allclose(depth_in_step, depth, rtol=1e-3)
+    assert np.mean(np.abs(moves_in_step - moves) > 0.05) < 0.01
 
 
 def test_the_ground_gives_depth_its_scale() -> None:

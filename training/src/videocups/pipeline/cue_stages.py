@@ -37,9 +37,11 @@ from videocups.pipeline.cue_formats import (
     parallax_to_arrays,
 )
 from videocups.pipeline.learned_cues import (
+    DEPTH_MODULES,
     LearnedConfig,
     Network,
     depth_and_scale,
+    in_step,
     learned_depth,
     learned_flow,
     network_cue_stages,
@@ -132,7 +134,17 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
             return (*flow, *network_cue_stages(network))
         settings = KnownDepthSettings(**vars(plain), known=cues.known, network=network)
         outputs = Output("network_depth", ".npz"), motion
-        return (*flow, Stage("cues", "frame", cues_against_depth, settings, inputs, outputs), scale_stage())
+        against_depth = Stage(
+            "cues",
+            "frame",
+            cues_against_depth,
+            settings,
+            inputs,
+            outputs,
+            loads=DEPTH_MODULES,
+            run_many=in_step(cues_against_depth),
+        )
+        return (*flow, against_depth, scale_stage())
     outputs = Output("parallax", ".npz"), motion
     return (
         *flow,
@@ -177,6 +189,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
             (Output("flow", ".npz"), Output("ego", ".json")),
             loads=FLOW_MODULES if learned.flow is not None else (),
+            run_many=in_step(flow_of_pair) if learned.flow is not None else None,
         ),
     )
 

@@ -6,10 +6,11 @@ which has a unit of its own, its scale in camera heights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,16 +22,21 @@ from videocups.cues.frame_cues import ground_of_habit
 from videocups.pipeline import cue_formats
 from videocups.pipeline.clip_reading import camera_of, flow_of, habit_of
 from videocups.pipeline.cue_formats import pair_from_json
+from videocups.pipeline.in_step import run_in_step, together
 from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import LeaveOut, Work
 from videocups_core.config import setting
 
 if TYPE_CHECKING:
-    from videocups.cues.dynamo.estimator import DynamoCues
+    from videocups.cues.dynamo.estimator import DepthMotion
+    from videocups.cues.known_depth import KnownDepth
 
 GROUND_TOLERANCE = 0.15
 """relative difference of inverse depth up to which a pixel is the ground itself."""
 FEWEST_GROUND_PX = 200
+DEPTH_MODULES = ("videocups.cues.dynamo.estimator",)
+"""what depth loads, torch among it."""
+_LOADING = Lock()
 
 
 @dataclass(frozen=True)
@@ -71,27 +77,76 @@ def open_network(checkpoint: Path, *kinds: str) -> Network:
     return Network(checkpoint, file_sha256(found.folder / MODEL))
 
 
-@lru_cache(maxsize=1)
 def learned_flow(network: Network) -> FlowEstimator:
     """Return the estimator, loaded once in a process."""
+    with _LOADING:  # items in step ask at the same time, and must get the same one
+        return _load_flow(network)
+
+
+@lru_cache(maxsize=1)
+def _load_flow(network: Network) -> FlowEstimator:
     from videocups.cues.learned.flow_kinds import open_flow
     from videocups.semantics.extractors import torch_device
 
-    return open_flow(network.checkpoint, device=torch_device())
+    found = open_flow(network.checkpoint, device=torch_device())
+    if not hasattr(found, "flow_px_of_all"):
+        return found
+    return InStepFlow(together(found.flow_px, found.flow_px_of_all))
+
+
+@dataclass(frozen=True)
+class InStepFlow:
+    """A flow estimator that sees the pairs of all items in step at once."""
+
+    flow_px: Callable[[NDArray[np.uint8], NDArray[np.uint8]], FloatMap]
+
+
+@dataclass(frozen=True)
+class InStepDepth:
+    """What a network says of frames, of all items in step at once. ``gap``: frames between those that show motion."""
+
+    gap: int
+    cues: Callable[..., DepthMotion]
+    depth: Callable[[NDArray[np.uint8]], FloatMap]
+    known_depth: Callable[[NDArray[np.uint8]], KnownDepth]
+
+
+def learned_depth(network: Network) -> InStepDepth:
+    """Return the estimator, loaded once in a process."""
+    with _LOADING:
+        return _load_depth(network)
 
 
 @lru_cache(maxsize=1)
-def learned_depth(network: Network) -> DynamoCues:
-    """Return the estimator, loaded once in a process."""
+def _load_depth(network: Network) -> InStepDepth:
     from videocups.cues.dynamo.estimator import DynamoCues
     from videocups.semantics.extractors import torch_device
 
-    return DynamoCues(network.checkpoint, device=torch_device())
+    found = DynamoCues(network.checkpoint, device=torch_device())
+    return InStepDepth(
+        found.config.data.gap,
+        together(found.cues, found.cues_of_all),
+        together(found.depth, lambda asked: found.depth_of_all([rgb for (rgb,) in asked])),
+        together(found.known_depth, lambda asked: found.known_depth_of_all([rgb for (rgb,) in asked])),
+    )
+
+
+def in_step(run: Callable[[Work, Any], dict[str, Any]]) -> Callable[[Sequence[Work], Any], list[dict[str, Any]]]:
+    """Return what runs a stage's function for several items in step."""
+    return partial(_in_step, run)
+
+
+def _in_step(run: Callable[[Work, Any], dict[str, Any]], works: Sequence[Work], settings: Any) -> list[dict[str, Any]]:
+    return run_in_step(partial(_with_settings, run, settings), works)
+
+
+def _with_settings(run: Callable[[Work, Any], dict[str, Any]], settings: Any, work: Work) -> dict[str, Any]:
+    return run(work, settings)
 
 
 def network_cue_stages(network: Network) -> tuple[Stage, ...]:
     """Return the stages that take the place of "cues" and "memory" where the network gives depth and motion."""
-    gap = learned_depth(network).config.data.gap
+    gap = learned_depth(network).gap
     around = tuple(step * gap for step in (-2, -1, 1, 2))
     return (
         Stage(
@@ -108,7 +163,8 @@ def network_cue_stages(network: Network) -> tuple[Stage, ...]:
                 Input("clip"),
             ),
             (Output("network_depth", ".npz"), Output("motion", ".npz")),
-            loads=("videocups.cues.dynamo.estimator",),
+            loads=DEPTH_MODULES,
+            run_many=in_step(cues_by_network),
         ),
         scale_stage(),
     )
@@ -129,7 +185,7 @@ def scale_stage() -> Stage:
 def cues_by_network(work: Work, network: Network) -> dict[str, Any]:
     """Let the network see a frame between its neighbours; a clip's ends borrow their neighbour's motion."""
     estimator, number = learned_depth(network), work.index
-    gap = estimator.config.data.gap
+    gap = estimator.gap
     middle = next((t for t in (number, number + gap, number - gap) if _has_three(work, t, gap)), None)
     if middle is None:
         raise LeaveOut(f"no three frames {gap} apart around this one can be read: a short clip or failed neighbours")

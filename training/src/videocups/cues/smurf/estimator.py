@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,20 +41,27 @@ class SmurfFlow:
     @torch.inference_mode()
     def flow_px(self, first_rgb: NDArray[np.uint8], second_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (H, W, 2) float32 flow in px from the first to the second frame, (H, W, 3) uint8 RGB each."""
-        if first_rgb.shape != second_rgb.shape:
-            raise ValueError(f"flow needs two frames of one size, got {first_rgb.shape} and {second_rgb.shape}")
-        height, width = first_rgb.shape[:2]
-        images = torch.from_numpy(np.stack([first_rgb, second_rgb])).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.flow_px_of_all([(first_rgb, second_rgb)])[0]
+
+    @torch.inference_mode()
+    def flow_px_of_all(self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> list[NDArray[np.float32]]:
+        """Return the flow of several pairs of one size, in one call of the network."""
+        shapes = sorted({rgb.shape for pair in pairs for rgb in pair})
+        if len(shapes) > 1:
+            raise ValueError(f"flow needs two frames of one size, got {' and '.join(map(str, shapes))}")
+        height, width = shapes[0][:2]
+        stack = np.stack([*(first for first, _ in pairs), *(second for _, second in pairs)])
+        images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2).float() / 255
         if self.at_trained_size and (height, width) != (self.config.data.height, self.config.data.width):
             size = (self.config.data.height, self.config.data.width)
             images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         inner_height, inner_width = images.shape[-2:]
         images = padded(images)
-        flow = self._network(images[:1], images[1:], self.updates)[-1][..., :inner_height, :inner_width]
+        flow = self._network(images[: len(pairs)], images[len(pairs) :], self.updates)[-1]
+        flow = flow[..., :inner_height, :inner_width]
         if (inner_height, inner_width) != (height, width):
             flow = resize_flow(flow, height, width)
-        result: NDArray[np.float32] = flow[0].permute(1, 2, 0).cpu().numpy()
-        return result
+        return list(flow.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def padded(images: Tensor) -> Tensor:
