@@ -14,12 +14,13 @@ import pytest
 from tests.training.pipeline.artefacts import artefacts
 
 from videocups.cli import main
+from videocups.pipeline.coco_panoptic import write_coco
 from videocups.pipeline.commands import label_parser
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
 from videocups.synthetic import World, WorldConfig
 from videocups.synthetic.storage import write_clip
-from videocups_core.clip import read_clip_info, write_clip_info
+from videocups_core.clip import read_clip_info, read_rgb, write_clip_info
 from videocups_core.config import ConfigError
 from videocups_core.panoptic.storage import PanopticClip
 
@@ -70,6 +71,31 @@ def test_labels_are_a_panoptic_clip_with_every_frame(labelled: Path) -> None:
     for frame in labels:
         assert frame.segment_ids.shape == (64, 128)
         assert frame.segment_ids.all()  # no void: what is not known is ignored
+
+
+def test_labels_are_told_to_coco_tools(labelled: Path, tmp_path: Path) -> None:
+    labels = PanopticClip(labelled / "a")
+    assert write_coco(labelled, [labelled / "a"], tmp_path) == FRAMES
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    assert {row["id"]: row["isthing"] for row in content["categories"]} == {
+        info.class_id: int(info.is_thing) for info in labels.classes
+    }
+    told = 0
+    for number, (image, annotation) in enumerate(zip(content["images"], content["annotations"], strict=True)):
+        assert image["file_name"] == f"a/frames/{number:06d}.jpg"
+        assert (image["id"], image["width"], image["height"]) == (annotation["image_id"], 128, 64)
+        red, green, blue = np.moveaxis(read_rgb(tmp_path / "panoptic" / annotation["file_name"]).astype(int), 2, 0)
+        ids, frame = red + 256 * green + 256 * 256 * blue, labels.frame(number)
+        assert set(np.unique(ids)) - {0} == {row["id"] for row in annotation["segments_info"]}
+        for row in annotation["segments_info"]:
+            rows, columns = np.nonzero(ids == row["id"])
+            assert row["area"] == rows.size
+            assert row["bbox"] == [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
+        np.testing.assert_array_equal(ids[ids > 0], frame.segment_ids[ids > 0])
+        left_out = [segment for segment in frame.segments if segment.ignore and not segment.is_thing]
+        np.testing.assert_array_equal(ids == 0, np.isin(frame.segment_ids, [one.segment_id for one in left_out]))
+        told += bool((ids > 0).all())
+    assert 0 < told < FRAMES  # frame 10 is ignored as a whole
 
 
 def test_an_unreadable_frame_is_ignored_as_a_whole_and_listed(labelled: Path) -> None:

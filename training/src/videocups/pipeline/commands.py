@@ -71,6 +71,7 @@ def label_parser() -> argparse.ArgumentParser:
     add("--executor", choices=EXECUTORS, help="where stages run (default: processes)")
     add("--workers", type=int, metavar="N", help="workers (default: one for each core)")
     add("--out", type=Path, metavar="DIR", help="write there, with links to the frames: for read-only recordings")
+    add("--coco", type=Path, metavar="DIR", help="also write the labels there as COCO-panoptic PNGs and JSON")
     add("--retry-failed", action="store_true", help="try again what failed in earlier runs")
     return parser
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videocups.cues.epipolar import pinhole
+from videocups.pipeline.coco_panoptic import write_coco
 from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
 from videocups.pipeline.manifest import FOLDER
 from videocups.pipeline.progress_table import ProgressTable
@@ -28,6 +29,8 @@ def label_clips(options: argparse.Namespace, config: LabelConfig) -> list[str]:
     if options.out is not None:
         link_clips(root, options.out)
         root = options.out
+    if options.coco is not None and options.stage and "panoptic" not in options.stage:
+        raise ValueError("--coco writes panoptic labels, which these stages do not make; add --stage panoptic")
     workspace = Workspace.open(root)
     check_cameras(workspace)
     stages = config.stages().up_to(options.stage) if options.stage else config.stages()
@@ -40,6 +43,9 @@ def label_clips(options: argparse.Namespace, config: LabelConfig) -> list[str]:
     lines = summary_lines(summary, workspace, stages)
     if options.stage or options.overlays:
         lines += overlay_lines(workspace, stages, options.stage or ("smooth", "panoptic"))
+    if options.coco is not None:
+        images = write_coco(workspace.root, workspace.clips, options.coco)
+        lines.append(f"COCO-panoptic: {images} images in {options.coco}")
     return lines
 
 
