@@ -16,6 +16,7 @@ from videocups.evaluate.counting import without_stuff_ids
 from videocups.evaluate.datasets import TableDataset
 from videocups.evaluate.overlaps import PairCounts, add_pairs
 from videocups.evaluate.stq import StqAccumulator, StqStatistics, association_quality
+from videocups.fusion.panoptic_clip import class_table
 from videocups_core.types import ClassInfo
 
 WAYS = ("across", "along", "oncoming", "standing", "moving", "parked")
@@ -80,8 +81,7 @@ def _part(result) -> Part:
 
 def mean_iou(dataset: TableDataset, pairs: dict[str, list[PairCounts]], classes: int) -> float:
     """Return the mean IoU of classes alone, matched over all clips."""
-    table = [ClassInfo(number, str(number), False) for number in range(classes)]
-    mapping = match(dataset, predicted_classes(table), class_overlap(dataset, pairs, classes))
+    mapping = match(dataset, predicted_classes(class_table([False] * classes)), class_overlap(dataset, pairs, classes))
     total = StqAccumulator(dataset.things, dataset.num_classes, dataset.void)
     for name, frames in pairs.items():
         for frame in frames:
