@@ -95,7 +95,10 @@ def test_what_meets_the_ground_at_its_own_depth_stands():
         surprise[area] = 5
     flow = static_flow_px(rho, AHEAD.rotation, AHEAD.direction, CAMERA)
     seen = parallax(flow, AHEAD.rotation, AHEAD.direction, CAMERA)
-    left = deny_standing(surprise, seen, np.ones(rho.shape, bool), ground, KnownDepthConfig())
+    known = np.maximum(ground, 0.01)
+    known[car] = ground[90, 20]
+    view = View(flow, np.ones(rho.shape, bool), AHEAD, Ground(np.array([0, 0.5, 0]), 1.0))
+    left = deny_standing(surprise, KnownDepth(known, 0.1 * known), view, seen, ground, KnownDepthConfig())
     assert (left[car] == 5).all()
     assert (left[pole] == 0).all()
     assert (left[window] == 0).all()  # its lower edge is above the horizon

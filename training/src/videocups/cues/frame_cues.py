@@ -196,7 +196,7 @@ def _off_depth(
     surprise = smooth(agree(found), config.motion.median_px)
     for view, test in zip(views, tests, strict=True):
         if test.parallax is not None and view.ground is not None:
-            surprise = deny_standing(surprise, test.parallax, view.visible, test.ground, config.known)
+            surprise = deny_standing(surprise, known, view, test.parallax, test.ground, config.known)
     return surprise
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from videocups.cues.epipolar import Parallax, static_flow_px
 from videocups.cues.flow import FloatMap
@@ -46,7 +45,7 @@ class KnownDepthConfig:
     """How far the known depth may be wrong, and where traffic can be."""
 
     # depth may be wrong by this many expected errors
-    errors: float = setting(1.5, "the known depth may be wrong by this many expected errors", minimum=0.0)
+    errors: float = setting(1.0, "the known depth may be wrong by this many expected errors", minimum=0.0)
     # and by this share at least
     least_error: float = setting(0.08, "relative error that the known inverse depth has at least", minimum=0.0)
     # edges of things may lie off by this share of the image's width
@@ -57,6 +56,8 @@ class KnownDepthConfig:
     max_height: float = setting(2.2, "traffic is at most this high, in camera heights", minimum=0.1)
     # what meets the ground within this relative difference of its parallax stands there
     standing_error: float = setting(0.25, "what meets the ground this near to its parallax stands there", minimum=0.0)
+    # what moves has its lower edge at most this high above the ground, in camera heights
+    max_gap: float = setting(0.6, "what moves is at most this high above the ground, in camera heights", minimum=0.0)
     # expected error of flow
     flow_noise_px: float = setting(0.35, "expected error of flow", minimum=0.01)
 
@@ -118,25 +119,26 @@ def agree(surprises: Sequence[FloatMap]) -> FloatMap:
 
 
 def deny_standing(
-    surprise: FloatMap, seen: Parallax, visible: NDArray[np.bool_], ground: FloatMap, config: KnownDepthConfig
+    surprise: FloatMap, known: KnownDepth, view: View, seen: Parallax, ground: FloatMap, config: KnownDepthConfig
 ) -> FloatMap:
-    """Return ``surprise`` (H, W) without areas that stand where parallax says: static things of an unknown depth.
+    """Return ``surprise`` (H, W) without areas that are no traffic, but things whose depth is not known well.
 
-    A thing that moves has the parallax of a place where it does not meet the ground. ``ground`` (H, W): inverse depth
-    in 1/translations, 0 above its horizon; what has its lower edge there is no traffic.
+    A thing that moves has the parallax of a place where it does not meet the ground; what meets it there stands. And
+    traffic does not hang in the air. ``ground`` (H, W): inverse depth in 1/translations, 0 above its horizon.
     """
     _, areas = cv2.connectedComponents((surprise > 1).astype(np.uint8), connectivity=4)
-    left = surprise.copy()
+    scale, left = unit_of(known.inverse_depth, seen, view), surprise.copy()
     for number, _, box in label_boxes(areas):
         inside = areas[box] == number
-        height = inside.shape[0]
         columns = np.flatnonzero(inside.any(axis=0))
-        lowest = height - 1 - inside[::-1, columns].argmax(axis=0)
+        lowest = inside.shape[0] - 1 - inside[::-1, columns].argmax(axis=0)
         base = round(float(np.percentile(lowest, BASE))) + box[0].start + 1
         if base >= len(ground) - 2:  # it stands outside the image
             continue
         at_base = float(ground[base, (box[1].start + box[1].stop - 1) // 2])
-        shown = seen.inverse_depth[box][inside & visible[box]]
-        if at_base <= 0 or (shown.size and abs(float(np.median(shown)) / at_base - 1) < config.standing_error):
+        shown = seen.inverse_depth[box][inside & view.visible[box]]
+        gap = 1 - at_base / max(scale * float(np.median(known.inverse_depth[box][inside])), 1e-6)
+        stands = shown.size > 0 and abs(float(np.median(shown)) - at_base) < config.standing_error * at_base
+        if stands or gap > config.max_gap:
             left[box][inside] = 0
     return left
