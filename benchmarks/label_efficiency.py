@@ -21,16 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from held_scores import kept_score
 from machine import machine
-from training_ablation import COLUMNS, CONFIG, count, row
+from training_ablation import COLUMNS, CONFIG, HEAD, count, predicted_scores, row
 
 from videocups.progress import Progress
 from videocups.train.config_file import read_config
 from videocups.train.loop import run_training
 from videocups.train.panoptic_config import PanopticTraining
 from videocups.train.panoptic_task import PanopticTask
-from videocups.train.predict import named_clips, open_stream, predict_clips
 from videocups_core.clip import find_clips
 
 COMPLETE = [  # the labels are complete: what is not labelled is background
@@ -104,9 +102,7 @@ def one_run(folder: Path, beginning: str, fraction: float, seed: int, options: a
     task.windows.pairs = chosen_pairs(task.windows.pairs, options.stretch, fraction, seed)
     with Progress(f"{beginning}, {fraction:.0%}, seed {seed}", total=task.steps, unit="steps") as progress:
         run_training(task, settings.loop, folder, device=options.device, on_step=progress.update)
-    stream = open_stream(folder, options.device)
-    predict_clips(stream, named_clips([options.truth]), folder / "predicted")
-    scores = kept_score(folder / "predicted", options.truth, folder / "scores.json")
+    scores = predicted_scores(folder, options.truth, "", options.device)
     values = ", ".join(f"{name} {value:.1f}" for name, value in zip(COLUMNS, astuple(scores), strict=True))
     print(f"{beginning}, {fraction:.0%} of the frames, seed {seed}: {values}")
 
@@ -120,14 +116,13 @@ def table(options: argparse.Namespace) -> str:
         + f", labels of {count(options.labelled)} clips in stretches of {options.stretch} frames, scored on "
         f"{count([options.truth])} others. Percent, mean ± standard deviation over the seeds.",
         "",
-        "| | seeds | " + " | ".join(COLUMNS) + " |",
-        "|---|---|" + "---|" * len(COLUMNS),
+        *HEAD,
     ]
     for fraction in options.fractions:
         for beginning in BEGINNINGS:
             folders = [run_folder(options.out, beginning, fraction, seed) for seed in range(options.seeds)]
-            files = [folder / "scores.json" for folder in folders if (folder / "scores.json").is_file()]
-            done = [kept_score(file.parent / "predicted", options.truth, file) for file in files]
+            folders = [folder for folder in folders if (folder / "scores.json").is_file()]
+            done = [predicted_scores(folder, options.truth, "", options.device) for folder in folders]
             lines.append(row(f"{fraction:.0%} of the frames, {beginning}", done))
     return "\n".join(lines) + "\n"
 

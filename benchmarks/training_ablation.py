@@ -1,10 +1,11 @@
 """What Video DropLoss and copy-paste are worth: training on pseudo-labels alone, scored on other clips with truth.
 
-    python benchmarks/training_ablation.py LABELLED --truth HELD [--pseudo HELD_LABELLED] --out RUNS
+    python benchmarks/training_ablation.py LABELLED --truth HELD [--pseudo HELD_LABELLED] [--also OTHER] --out RUNS
         [--budget STEPS] [--seeds N] [--only VARIANT …] [--runs N] [--write FILE]
 
 LABELLED are clips with the labels of 'videocups label' (their truth, where they have any, is not looked at); HELD are
-other clips with truth; HELD_LABELLED are the same clips with pseudo-labels, to compare the model with. Every run keeps
+other clips with truth; HELD_LABELLED are the same clips with pseudo-labels, to compare the model with; OTHER are clips
+with truth that look different, such as another renderer's, for a second table. Every run keeps
 its folder in RUNS: the same command goes on where it was stopped, and ``--runs N`` does the next N only. The table
 is printed with whatever is there.
 """
@@ -42,6 +43,7 @@ VARIANTS = {
     "+ self-enhanced": [],
 }
 COLUMNS = ("STQ", "AQ", "SQ", "parked found", "moving found", "precision")
+HEAD = ["| | seeds | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---|" * len(COLUMNS)]
 
 
 def main() -> None:
@@ -66,6 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("labelled", nargs="+", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--pseudo", type=Path)
+    parser.add_argument("--also", type=Path, metavar="OTHER")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=int, default=800, metavar="STEPS")
     parser.add_argument("--seeds", type=int, default=3)
@@ -93,12 +96,18 @@ def one_run(folder: Path, variant: str, seed: int, options: argparse.Namespace) 
     task = PanopticTask(clips, settings(variant, seed, options))
     with Progress(f"{variant}, seed {seed}", total=task.steps, unit="steps") as progress:
         run_training(task, task.settings.loop, folder, device=options.device, on_step=progress.update)
-    stream = open_stream(folder, options.device)
-    predict_clips(stream, named_clips([options.truth]), folder / "predicted")
-    scores = kept_score(folder / "predicted", options.truth, folder / "scores.json")
+    scores = predicted_scores(folder, options.truth, "", options.device)
     print(
         f"{variant}, seed {seed}: " + ", ".join(f"{c} {v:.1f}" for c, v in zip(COLUMNS, astuple(scores), strict=True))
     )
+
+
+def predicted_scores(folder: Path, truth: Path, suffix: str, device: str) -> HeldScores:
+    """Let a run's network predict the clips of ``truth``, and score that; done once."""
+    predicted, file = folder / f"predicted{suffix}", folder / f"scores{suffix}.json"
+    if not file.is_file():
+        predict_clips(open_stream(folder, device), named_clips([truth]), predicted)
+    return kept_score(predicted, truth, file)
 
 
 def table(options: argparse.Namespace) -> str:
@@ -110,19 +119,26 @@ def table(options: argparse.Namespace) -> str:
         + f", trained on the pseudo-labels of {count(options.labelled)} clips, scored on {count([options.truth])} "
         "others. Percent, mean ± standard deviation over the seeds.",
         "",
-        "| | seeds | " + " | ".join(COLUMNS) + " |",
-        "|---|---|" + "---|" * len(COLUMNS),
+        *HEAD,
     ]
     if options.pseudo:
         options.out.mkdir(parents=True, exist_ok=True)
         lines.append(row("the pseudo-labels themselves", [pseudo_scores(options)]))
-    for variant in VARIANTS:
-        files = [run_folder(options.out, variant, seed) for seed in range(options.seeds)]
-        done = [
-            kept_score(f / "predicted", options.truth, f / "scores.json") for f in files if (f / "scores.json").exists()
-        ]
-        lines.append(row(variant, done))
+    lines += scored_rows(options, options.truth, "")
+    if options.also:
+        lines += ["", f"The same networks on {count([options.also])} clips of {options.also.name}, never seen:", ""]
+        lines += [*HEAD, *scored_rows(options, options.also, f"_{options.also.name}")]
     return "\n".join(lines) + "\n"
+
+
+def scored_rows(options: argparse.Namespace, truth: Path, suffix: str) -> list[str]:
+    """Return a row for each variant, of the runs that are done."""
+    rows = []
+    for variant in VARIANTS:
+        folders = [run_folder(options.out, variant, seed) for seed in range(options.seeds)]
+        done = [folder for folder in folders if (folder / "scores.json").is_file()]
+        rows.append(row(variant, [predicted_scores(folder, truth, suffix, options.device) for folder in done]))
+    return rows
 
 
 def pseudo_scores(options: argparse.Namespace) -> HeldScores:
