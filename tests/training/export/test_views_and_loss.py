@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.training.export.micro import FRAMES, write_world_clip
 
-from videocups.export.loss import Loss, Maps, Scores, loss_complaints, measure_loss
+from videocups.export.loss import Loss, Maps, Scores, fullest, loss_complaints, measure_loss
 from videocups.export.views import Views, open_pictures, open_views
 from videocups_core.engine.base import InputSpec
 from videocups_core.standin import StandInOracle, StandInWorld, standin_classes
@@ -50,6 +50,15 @@ def test_fewer_frames_are_the_first_of_each(tmp_path: Path) -> None:
     assert [len(stretch) for stretch in views.fewer(4).stretches] == [2, 2, 2]
     assert [len(stretch) for stretch in views.fewer(2).stretches] == [1, 1]
     assert views.fewer(2).stretches[0][0] is views.stretches[0][0]
+
+
+def test_the_picture_is_of_the_frame_with_most_objects(clip: Path) -> None:
+    views = open_views(clip, None, FRAMES)
+    maps = [[(classes, np.zeros_like(ids)) for classes, ids in true_maps()[0]]]
+    assert fullest(views, []) is fullest(views, maps) is views.stretches[0][0]
+    maps[0][2][1][5:9, 5:9] = 1
+    maps[0][1][1][0, 0] = 3
+    assert fullest(views, maps) is views.stretches[0][2]
 
 
 def test_float32_may_lose_no_pq_either() -> None:

@@ -86,6 +86,17 @@ def shows_objects(maps: list[list[Maps]]) -> bool:
     return any((ids > 0).any() for stretch in maps for _, ids in stretch)
 
 
+def fullest(views: Views, maps: list[list[Maps]]) -> ViewFrame:
+    """Return the frame with most pixels on objects among those that were predicted; the first where none was."""
+    pixels = {
+        (stretch, index): int(np.count_nonzero(ids))
+        for stretch, found in enumerate(maps)
+        for index, (_, ids) in enumerate(found)
+    }
+    stretch, index = max(pixels, key=lambda place: pixels[place], default=(0, 0))
+    return views.stretches[stretch][index]
+
+
 def measure_loss(
     views: Views, classes: tuple[ClassInfo, ...], reference: list[list[Maps]], other: list[list[Maps]]
 ) -> Loss:

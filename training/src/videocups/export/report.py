@@ -121,7 +121,8 @@ def _loss_lines(loss: Loss, max_loss: float) -> list[str]:
         return f"{name:<32}{stq:>8.2f}{aq:>8.2f}{sq:>8.2f}{pq:>8.2f}"
 
     return [
-        f"{'by ' + loss.against:<32}{'STQ':>8}{'AQ':>8}{'SQ':>8}{'PQ':>8}   ({loss.frames} frames)",
+        f"by {loss.against}, {loss.frames} frames",
+        f"{'':<32}{'STQ':>8}{'AQ':>8}{'SQ':>8}{'PQ':>8}",
         row("torch", *_values(loss.reference)),
         row("this bundle", *_values(loss.other)),
         row("one by the other", *_values(loss.agreement)),

@@ -14,7 +14,7 @@ from videocups import __version__
 from videocups.export.fp16 import to_half
 from videocups.export.graph import check_graph, export_graph, op_table
 from videocups.export.int8 import PARTS, calibrate, quantize
-from videocups.export.loss import Loss, Maps, loss_complaints, measure_loss, predict, shows_objects
+from videocups.export.loss import Loss, Maps, fullest, loss_complaints, measure_loss, predict, shows_objects
 from videocups.export.parity import measure_parity
 from videocups.export.report import ExportReport, computed_precision, report_text, side_by_side, write_report
 from videocups.export.torch_engine import TorchEngine
@@ -170,11 +170,10 @@ class _Trial:
         return engine
 
     def picture(self, graph: onnx.ModelProto) -> Any:
-        """Draw the torch network's answer and the graph's."""
+        """Draw the torch network's answer and the graph's, where torch sees most of objects."""
         engine = self.engine(graph)
-        stretch = self.views.stretches[0]
         names: dict[str, Engine] = {"torch": self.reference, f"bundle, {engine.describe().precision}": engine}
-        return side_by_side(engine.bundle, names, stretch[len(stretch) // 2].image_rgb)
+        return side_by_side(engine.bundle, names, fullest(self.views, self._answer or []).image_rgb)
 
     def _lower(
         self, model: onnx.ModelProto, frames: Views | None
@@ -207,7 +206,7 @@ class _Trial:
     def _float_loss(self, engine: OnnxEngine) -> Loss | None:
         """Compare what comes out of merge and tracker on a few frames; None where the network shows no object there."""
         views = self.views.fewer(self.config.parity_frames)
-        answer = predict(engine.bundle, self.reference, views)
+        answer = self._answer = predict(engine.bundle, self.reference, views)
         if views.dataset is None and not shows_objects(answer):
             return None
         return measure_loss(views, self.facts["classes"], answer, predict(engine.bundle, engine, views))
