@@ -100,6 +100,20 @@ def test_frames_solved_together_know_nothing_of_each_other(size, coarse_above_px
     assert (together[0] - together[1]).abs().mean() > 0.01
 
 
+@pytest.mark.gpu
+def test_a_gpu_solves_frames_as_a_cpu_does():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    scenes = [scene(seed, (160, 144), classes=9) for seed in range(3)]
+    log_probs, rgb = (torch.stack(parts).numpy() for parts in zip(*scenes, strict=True))
+    for above in (0, FULL):
+        config = CrfConfig(coarse_above_px=above)
+        together = refine(log_probs, rgb, config, device="cuda")
+        alone = np.stack([refine(*frame, config) for frame in zip(log_probs, rgb, strict=True)])
+        assert np.abs(together - alone).mean() < 1e-4
+        assert (together.argmax(3) == alone.argmax(3)).mean() > 0.999
+
+
 def test_the_lattice_filters_like_a_gaussian():
     points = torch.rand(1500, 3, generator=torch.Generator().manual_seed(0)) * 4
     values = torch.stack([torch.sin(2 * points[:, 0]), points[:, 1] * points[:, 2]], dim=1)
