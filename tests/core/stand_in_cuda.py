@@ -133,7 +133,7 @@ class StandInCuda:
         self.graphs[handle] = recorded
         return Status.cudaSuccess, handle
 
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Status, int]:
+    def cudaGraphInstantiateWithFlags(self, graph: int, flags: int) -> tuple[Status, int]:
         handle = self._handle()
         self.graphs[handle] = list(self.graphs[graph])
         return Status.cudaSuccess, handle

@@ -300,6 +300,17 @@ def test_a_truncated_engine_is_built_again(trt: StandInTensorRt, standin_bundle:
     assert engine.infer(IMAGES[0]).semantic.shape == (256, 512)
 
 
+def test_a_cache_that_cannot_be_written_still_runs(
+    trt: StandInTensorRt, standin_bundle: ModelBundle, expected: list[RawOutputs], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    engine = TensorRtEngine(standin_bundle, TensorRtConfig("cuda", "fp16", tmp_path / "file" / "engines"))
+    engine.load()
+    assert engine.describe().provider == "TensorRT (built)"
+    assert "cannot be written" in engine.describe().notes[0]
+    assert_same(engine.infer(IMAGES[0]), expected[0])
+
+
 def test_a_gpu_that_is_not_there_is_a_sentence(trt: StandInTensorRt, standin_bundle: ModelBundle) -> None:
     with pytest.raises(EngineError, match="CUDA call cudaSetDevice failed: cudaErrorInvalidDevice"):
         TensorRtEngine(standin_bundle, TensorRtConfig("cuda:2"))

@@ -109,7 +109,7 @@ class Cuda:
             self._runtime.cudaStreamEndCapture(self.stream)  # the stream must leave its capture; the graph is void
             raise
         recorded = self._call("cudaStreamEndCapture", self.stream)
-        graph = int(self._call("cudaGraphInstantiate", recorded, 0))
+        graph = int(self._call("cudaGraphInstantiateWithFlags", recorded, 0))  # the same in CUDA 11 and since
         self._graphs.append(graph)
         self._call("cudaGraphDestroy", recorded)
         return graph
