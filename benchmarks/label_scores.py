@@ -30,27 +30,29 @@ Part = dict[str, float]
 class Scores:
     """``aq_tracks``: AQ of the tracks alone. In ``aq`` a crowd, which training ignores, counts as one more track.
 
-    ``aq_by_way``: AQ of tracks of each way; ``by_clip``: "stq", "aq" and "sq" of each clip, classes matched over all.
+    ``spread``: standard deviation of STQ over clusterings. ``aq_by_way``: AQ of tracks of each way. ``by_clip``: "stq",
+    "aq" and "sq" of each clip, classes matched over all.
     """
 
     stq: float
     aq: float
     sq: float
     aq_tracks: float
+    spread: float = 0.0
     aq_by_way: Part = field(default_factory=dict)
     by_clip: dict[str, Part] = field(default_factory=dict)
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Return the mean over clusterings."""
-    first = scores[0]
+    """Return the mean over clusterings, and how far STQ spreads."""
+    first, spread = scores[0], float(np.std([one.stq for one in scores], ddof=1)) if len(scores) > 1 else 0.0
     values = {name: _mean(getattr(one, name) for one in scores) for name in ("stq", "aq", "sq", "aq_tracks")}
     ways = {way: _mean(one.aq_by_way[way] for one in scores) for way in first.aq_by_way}
     clips = {
         clip: {name: _mean(one.by_clip[clip][name] for one in scores) for name in part}
         for clip, part in first.by_clip.items()
     }
-    return replace(first, **values, aq_by_way=ways, by_clip=clips)
+    return replace(first, **values, spread=spread, aq_by_way=ways, by_clip=clips)
 
 
 def _mean(values) -> float:
@@ -72,7 +74,7 @@ def matched_score(
     result = total.result()
     by_clip = {name: _part(total.result(name)) for name in pairs}
     by_way = aq_by_way(alone.statistics(), ways, dataset.num_classes)
-    return Scores(result.stq, result.aq, result.sq, alone.result().aq, by_way, by_clip)
+    return Scores(result.stq, result.aq, result.sq, alone.result().aq, aq_by_way=by_way, by_clip=by_clip)
 
 
 def _part(result) -> Part:

@@ -49,7 +49,7 @@ STEPS = (
     "+ tracking",
     "+ temporal smoothing (full)",
 )
-FIGURES = "STQ / AQ / SQ, AQ of tracks"
+FIGURES = "STQ ± deviation / AQ / SQ, AQ of tracks"
 BY = ("pixels", "instances")
 EVERY = 4
 Run = Callable[[str, int], Scores]
@@ -117,7 +117,8 @@ def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
 
 def cell(scores: Scores) -> str:
     """Return the figures of a cell of the table."""
-    return f"{triple(scores.stq, scores.aq, scores.sq)}, {100 * scores.aq_tracks:.2f}"
+    stq, spread, *others = (f"{100 * value:.1f}" for value in (scores.stq, scores.spread, scores.aq, scores.sq))
+    return f"{stq} ± {spread} / {' / '.join(others)}, {100 * scores.aq_tracks:.2f}"
 
 
 def triple(*values: float) -> str:
