@@ -74,12 +74,12 @@ class Inline:
 
 
 class Processes:
-    """A pool of local processes, one core each; ``modules`` are loaded before they fork."""
+    """A pool of local processes, one core each; ``modules`` are loaded before they fork, with the first chunk."""
 
     def __init__(self, workers: int, modules: Sequence[str] = ()) -> None:
         self.workers, self.slots = workers, 2 * workers
-        self._context = start_server(modules)
-        self._pool = self._new_pool(workers)
+        self._modules = modules
+        self._pool: ProcessPoolExecutor | None = None
         self._futures: dict[Future[list[Row]], Chunk] = {}
         self._writer = RowWriter()
 
@@ -106,20 +106,21 @@ class Processes:
 
     def close(self) -> None:
         """Stop the pool; chunks that were not begun are dropped, those that run end first."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, chunk: Chunk) -> Future[list[Row]]:
+        if self._pool is None:
+            context = start_server(self._modules)
+            self._pool = ProcessPoolExecutor(self.workers, context, begin_worker, (dict(os.environ),))
         with no_interrupts():  # the first chunks start processes
             return self._pool.submit(run_in_worker, chunk)
-
-    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, self._context, begin_worker, (dict(os.environ),))
 
     def _recover(self) -> list[Result]:
         """Run the items that were lost with a process one at a time, to find the one that kills it."""
         lost, self._futures = list(self._futures.values()), {}
-        self._pool.shutdown(wait=True)
-        self._pool = self._new_pool(self.workers)
+        self.close()
+        self._pool = None
         return [(chunk, [self._alone(chunk, task) for task in chunk.tasks]) for chunk in lost]
 
     def _alone(self, chunk: Chunk, task: Task) -> Row:
@@ -129,7 +130,7 @@ class Processes:
         try:
             return self._submit(replace(chunk, tasks=(task,))).result()[0]
         except BrokenProcessPool:
-            self._pool = self._new_pool(self.workers)
+            self._pool = None
             text = "the worker process died: killed from outside, out of memory, or a crash in native code"
             name = item_name(task.number)
             row = Row(chunk.stage.name, name, task.key, "failed", error=text, at_ns=time.time_ns())

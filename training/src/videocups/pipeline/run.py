@@ -82,7 +82,6 @@ def run_stages(
         for place in (*workspace.clips, workspace.data):
             fold_rows(place)
         summary, writer = Summary(), RowWriter()
-        # begun before planning: workers start meanwhile
         executor = executor or new_executor(config.executor, workers, stages.modules())
         try:
             planner = Planner(stages, workspace, retry_failed=retry_failed)
