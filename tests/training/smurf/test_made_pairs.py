@@ -23,7 +23,7 @@ MADE = SmurfConfig(
     network=FlowNetworkConfig(train_updates=2, updates=2),
     loss=FlowLossConfig(student_crop=16),
 )
-LOOP = LoopConfig(steps=500, learning_rate=1e-3, log_every=1, batch_size=2)
+LOOP = LoopConfig(steps=400, learning_rate=1e-3, log_every=1)
 
 
 def test_drawn_flows_are_smooth_of_all_sizes_and_never_too_large():
@@ -99,7 +99,7 @@ def test_features_learn_to_match(turning_clip):
     network = FlowNetwork(FlowNetworkConfig())
     optimizer = torch.optim.Adam(network.raft.feature_encoder.parameters(), lr=1e-3)
     found = []
-    for _ in range(60):
+    for _ in range(45):
         first, second, known = made_pair(images, 16.0)
         loss, share = matching_loss(*network.features(first, second), known)
         optimizer.zero_grad()
@@ -107,16 +107,16 @@ def test_features_learn_to_match(turning_clip):
         optimizer.step()
         found.append(float(share))
     assert np.mean(found[:3]) < 0.45
-    assert np.mean(found[-10:]) > 0.75
+    assert np.mean(found[-10:]) > 0.65
 
 
 @pytest.mark.slow
 def test_raft_reads_correlations_of_matching_features(turning_clip, tmp_path):
     """Pairs are drawn anew in every step and their flow points anywhere: better than none is only who compares."""
-    config = replace(MADE, schedule=FlowScheduleConfig(match_until=0.7, made_until=1.0), loop=LOOP)
+    config = replace(MADE, schedule=FlowScheduleConfig(match_until=0.65, made_until=1.0), loop=LOOP)
     train_flow([turning_clip], tmp_path, config)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()][-30:]
-    assert sum(row["made_px"] for row in rows) < 0.9 * sum(row["made_still_px"] for row in rows)
+    assert sum(row["made_px"] for row in rows) < 0.5 * sum(row["made_still_px"] for row in rows)
 
 
 def test_made_pairs_come_first_and_then_real_ones(turning_clip, tmp_path):
