@@ -11,17 +11,17 @@ Things that are ignored are crowds (``iscrowd``), stuff that is ignored is void:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from videocups_core.clip import frame_name, read_clip_info, write_atomically
+from videocups_core.panoptic.coco import categories_to_coco, frame_to_coco
 from videocups_core.panoptic.storage import PanopticClip
-from videocups_core.types import ClassInfo, PanopticFrame, Segment
+from videocups_core.types import ClassInfo, PanopticFrame
 
 IMAGES = "panoptic"
 TABLE = "panoptic.json"
@@ -29,51 +29,29 @@ TABLE = "panoptic.json"
 
 def write_coco(root: Path, clips: Sequence[Path], out: Path) -> int:
     """Write the labels of ``clips`` below ``root`` to ``out``; returns the number of images."""
-    content: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     classes: tuple[ClassInfo, ...] = ()
     for folder in clips:
-        labels, info = PanopticClip(folder), read_clip_info(folder)
+        labels, info, place = PanopticClip(folder), read_clip_info(folder), folder.relative_to(root)
         if classes and labels.classes != classes:
             raise ValueError(f"{folder} has other classes than the clips before it; label them together")
         classes = labels.classes
-        size = {"width": info.width, "height": info.height}
         for number, frame in enumerate(labels):
-            image_id = len(content["images"]) + 1
-            name = (folder.relative_to(root) / "frames" / (frame_name(number) + info.image_suffix)).as_posix()
-            image = "_".join((*folder.relative_to(root).parts, frame_name(number))) + ".png"
-            table = list(_segments(frame))
-            _write_ids(out / IMAGES / image, frame, [row["id"] for row in table])
-            content["images"].append({"id": image_id, "file_name": name, **size})
-            content["annotations"].append({"image_id": image_id, "file_name": image, "segments_info": table})
-    content["categories"] = [
-        {"id": one.class_id, "name": one.name, "isthing": int(one.is_thing), "color": list(one.color_rgb)}
-        for one in classes
-    ]
+            name = "_".join((*place.parts, frame_name(number))) + ".png"
+            shown = (place / "frames" / (frame_name(number) + info.image_suffix)).as_posix()
+            size = {"width": info.width, "height": info.height}
+            images.append({"id": len(images) + 1, "file_name": shown, **size})
+            png, annotation = frame_to_coco(without_ignored_stuff(frame), image_id=len(images), file_name=name)
+            annotations.append(annotation)
+            write_atomically(out / IMAGES / name, png)
+    content = {"images": images, "annotations": annotations, "categories": categories_to_coco(classes)}
     write_atomically(out / TABLE, (json.dumps(content) + "\n").encode())
-    return len(content["images"])
+    return len(images)
 
 
-def _segments(frame: PanopticFrame) -> Iterator[dict[str, Any]]:
-    for segment in frame.segments:
-        if _is_told(segment):
-            yield {
-                "id": segment.segment_id,
-                "category_id": segment.class_id,
-                "area": segment.area_px,
-                "bbox": list(segment.bbox_xywh),
-                "iscrowd": int(segment.ignore),
-            }
-
-
-def _is_told(segment: Segment) -> bool:
-    return segment.area_px > 0 and (segment.is_thing or not segment.ignore)
-
-
-def _write_ids(path: Path, frame: PanopticFrame, told: Sequence[int]) -> None:
-    ids = np.where(np.isin(frame.segment_ids, told), frame.segment_ids, 0)
-    # OpenCV writes blue first; 16-bit ids leave it empty
-    image: NDArray[np.uint8] = np.stack([np.zeros_like(ids), ids >> 8, ids & 255], axis=2).astype(np.uint8)
-    done, data = cv2.imencode(".png", image)
-    if not done:
-        raise ValueError(f"an id image of {ids.shape} cannot be encoded as PNG")
-    write_atomically(path, data.tobytes())
+def without_ignored_stuff(frame: PanopticFrame) -> PanopticFrame:
+    """Make void of stuff that training ignores."""
+    kept = tuple(segment for segment in frame.segments if segment.is_thing or not segment.ignore)
+    told = np.isin(frame.segment_ids, [segment.segment_id for segment in kept])
+    return replace(frame, segments=kept, segment_ids=np.where(told, frame.segment_ids, 0).astype(np.uint16))
