@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,7 @@ from videocups.cues.classical import iter_cues, survey
 from videocups.cues.classical_config import FAST, QUALITY
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
-from videocups.cues.dynamo.training import train_depth
+from videocups.cues.dynamo.training import HINTS, train_depth
 from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
 from videocups.cues.learned.flow_kinds import open_flow
 from videocups.cues.refined.config import RefinedConfig
@@ -67,7 +68,7 @@ GPU_DEPTH = [
     "loop.workers=6",
 ]  # fmt: skip
 # a world drawn at half the size of what flow_refined.yaml is for
-CPU_FLOW = ["data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]"]
+CPU_FLOW = ["data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]", "loop.steps=300"]
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
 
@@ -158,18 +159,21 @@ def learn(
     if begun is not None:
         config = from_mapping(type(config), read_checkpoint(begun).config)
     elif deadline is not None:
-        config = fitted(train, folders, config, device, deadline, share)
+        config = fitted(train, folders, out, config, device, deadline, share)
     return trained(train, folders, out, config, device)
 
 
 def fitted(
-    train: Callable[..., Any], folders: list[Path], config: Any, device: str, deadline: float, share: float
+    train: Callable[..., Any], folders: list[Path], out: Path, config: Any, device: str, deadline: float, share: float
 ) -> Any:
     """Return the config with no more steps than fit; a trial of all phases tells how long one takes."""
     stamps: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
         trial = paced(config, 0)
         train(folders, Path(scratch), trial, device=device, on_step=lambda step: stamps.append(time.perf_counter()))
+        if (Path(scratch) / HINTS).is_dir():  # made once: they hang on neither steps nor weights
+            out.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(scratch) / HINTS, out / HINTS)
     a_step = (stamps[-1] - stamps[4]) / (len(stamps) - 5)  # the first ones warm up
     left = share * (deadline - time.perf_counter() - MEASURING_S)
     print(f"trial: {a_step:.3f} s a step, {left:.0f} s for this training")
