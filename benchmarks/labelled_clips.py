@@ -21,7 +21,7 @@ from machine import machine
 from videocups.instances.quality import moving_objects
 from videocups.synthetic import World, WorldConfig, read_truth
 from videocups_core.clip import Clip, ClipInfo, read_rgb, write_clip_info
-from videocups_core.types import CameraModel
+from videocups_core.types import VOID_CLASS, CameraModel
 
 HERE = Path(__file__).resolve().parent
 STREET_FPS = 10
@@ -115,8 +115,8 @@ def street_clips(names: Sequence[str] = "abcd") -> list[LabelledClip]:
     return [StreetClip(folder) for folder in folders]
 
 
-def street_as_clip(street: Path, scratch: Path) -> Path:
-    """Make a clip of a street's frames alone, without its truth, below ``scratch``."""
+def street_as_clip(street: Path, scratch: Path, *, truth: bool = False) -> Path:
+    """Make a clip of a street's frames below ``scratch``; its truth comes along only where it is asked for."""
     folder = scratch / street.name
     frames = sorted((street / "frames").iterdir())
     (folder / "frames").mkdir(parents=True)
@@ -125,6 +125,13 @@ def street_as_clip(street: Path, scratch: Path) -> Path:
     height, width = cv2.imread(str(frames[0])).shape[:2]
     stamps = tuple(index * 1_000_000_000 // STREET_FPS for index in range(len(frames)))
     write_clip_info(folder, ClipInfo(street.name, "front", width, height, stamps, image_suffix=frames[0].suffix))
+    if truth:
+        for kind in ("class", "track"):
+            shutil.copytree(street / "truth" / kind, folder / "truth" / kind)
+        meta = json.loads((street / "clip.json").read_text())
+        meta["classes"] = {key: name for key, name in meta["classes"].items() if int(key) != VOID_CLASS}
+        kept = {key: meta[key] for key in ("classes", "thing_classes", "moving_tracks")}
+        (folder / "truth" / "truth.json").write_text(json.dumps(kept) + "\n")
     return folder
 
 
