@@ -68,7 +68,9 @@ GPU_DEPTH = [
     "loop.workers=6",
 ]  # fmt: skip
 # a world drawn at half the size of what flow_refined.yaml is for
-CPU_FLOW = ["data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]", "loop.steps=300"]
+CPU_FLOW = [
+    "data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]", "scenes.small_weight=4", "loop.steps=300",
+]  # fmt: skip
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
 

@@ -66,6 +66,26 @@ def test_things_move_apart_from_what_lies_behind():
     assert made.forward_px.dtype == np.float32
 
 
+def test_small_things_count_more():
+    large = scene(5, fewest_things=1, most_things=1, thing_px=(40.0, 41.0), small_weight=4.0)
+    assert large.first_weight.max() < 2
+    small = scene(
+        5,
+        fewest_things=1,
+        most_things=1,
+        thing_px=(5.0, 5.1),
+        motion_px=(8.0, 9.0),
+        still_share=1.0,
+        small_weight=4.0,
+    )
+    assert small.first_weight.max() == small.second_weight.max() == 4
+    assert small.first_weight.min() == 1
+    moves = np.linalg.norm(small.forward_px - np.median(small.forward_px, axis=(0, 1)), axis=2) > 3
+    assert moves.any()
+    assert np.all(small.first_weight[moves] == 4)
+    assert 2 < (small.first_weight == 4).sum() / moves.sum() < 8  # what lies around it, too
+
+
 def test_one_seed_gives_one_scene():
     one, other = scene(7), scene(7)
     assert np.array_equal(one.second, other.second)

@@ -64,10 +64,15 @@ def test_choice_loss_by_hand():
     shares = torch.tensor([0.25, 0.75]).view(1, 2, 1, 1)
     truth = torch.zeros(1, 2, 1, 1)
     flow = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
-    choice, result = choice_loss(Refined(flow, candidates, shares.log()), truth)
+    choice, result = choice_loss(Refined(flow, candidates, shares.log()), truth, torch.ones(1, 1, 1, 1))
     # the candidates are 3 and 5 px off, of which 0.2 px are expected
     assert choice.item() == pytest.approx(-np.log(0.25 * np.exp(-15) + 0.75 * np.exp(-25)), abs=1e-3)
     assert result.item() == pytest.approx(5**0.5, abs=1e-3)
+    # a second pixel, right, that counts three times as much
+    both = Refined(flow.expand(1, 2, 1, 2), candidates.expand(1, 2, 2, 1, 2), shares.log().expand(1, 2, 1, 2))
+    truth = torch.stack([torch.zeros(1, 2, 1), flow[..., 0]], -1)
+    result = choice_loss(both, truth, torch.tensor([1.0, 3.0]).view(1, 1, 1, 2))[1]
+    assert result.item() == pytest.approx((5**0.5 + 3 * 0.1) / 4, abs=1e-3)
 
 
 def test_it_begins_near_the_flow_at_hand():

@@ -32,6 +32,8 @@ class ScenesConfig:
     thing_px: tuple[float, float] = setting((4.0, 48.0), "half size of a pasted thing, from and to", minimum=1)
     # what a thing moves against the background, most move little
     motion_px: tuple[float, float] = setting((0.4, 16.0), "motion of a thing against the background", minimum=0.01)
+    # pixels of small things, and of as much around them, count up to this many times as much as others
+    small_weight: float = setting(1.0, "how much pixels of and around small things count, at most", minimum=1)
     # the background moves up to this
     background_px: float = setting(20.0, "largest motion of the background", minimum=0)
     # but in this share of the scenes it is almost still, as where a static world has been taken out before

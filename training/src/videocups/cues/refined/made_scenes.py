@@ -19,16 +19,28 @@ from videocups.cues.refined.config import ScenesConfig
 Image = NDArray[np.uint8]
 INVERSE_ROUNDS = 12
 LOBES = 4  # of a thing's outline
+SMALL_PX = 24.0  # things of a smaller half size count more
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Two images (H, W, 3) uint8 and the true flow (H, W, 2) of each to the other."""
+    """Two images (H, W, 3) uint8, the true flow (H, W, 2) of each to the other, and what their pixels count (H, W)."""
 
     first: Image
     second: Image
     forward_px: FloatMap
     backward_px: FloatMap
+    first_weight: FloatMap
+    second_weight: FloatMap
+
+
+@dataclass(frozen=True)
+class _Painting:
+    """One of a scene's images while it is made: (H, W, 3), its flow (H, W, 2) and what its pixels count (H, W)."""
+
+    image: FloatMap
+    flow_px: FloatMap
+    weight: FloatMap
 
 
 @dataclass(frozen=True)
@@ -49,13 +61,15 @@ def make_scene(frames: Sequence[Image], config: ScenesConfig, rng: np.random.Gen
     height, width = frames[0].shape[:2]
     forward = _background_flow(height, width, config, rng)
     backward = inverse_flow(forward)
-    first = frames[0].astype(np.float32)
-    second = warp(first, backward)
+    background, even = frames[0].astype(np.float32), np.ones((height, width), np.float32)
+    first, second = _Painting(background, forward, even), _Painting(warp(background, backward), backward, even)
     for _ in range(rng.integers(config.fewest_things, config.most_things + 1)):
-        thing = _draw_thing(frames[int(rng.integers(len(frames)))], forward, config, rng)
-        first, forward = _paste(thing, first, forward, into_second=False)
-        second, backward = _paste(thing, second, backward, into_second=True)
-    return Scene(_as_seen(first, rng), _as_seen(second, rng), forward, backward)
+        thing = _draw_thing(frames[int(rng.integers(len(frames)))], first.flow_px, config, rng)
+        count = float(np.clip(SMALL_PX / thing.half_size.min(), 1, config.small_weight))
+        first = _paste(thing, first, count, into_second=False)
+        second = _paste(thing, second, count, into_second=True)
+    images = _as_seen(first.image, rng), _as_seen(second.image, rng)
+    return Scene(*images, first.flow_px, second.flow_px, first.weight, second.weight)
 
 
 def inverse_flow(flow_px: FloatMap) -> FloatMap:
@@ -103,18 +117,27 @@ def _draw_thing(frame: Image, background: FloatMap, config: ScenesConfig, rng: n
     )
 
 
-def _paste(thing: _Thing, image: FloatMap, flow: FloatMap, *, into_second: bool) -> tuple[FloatMap, FloatMap]:
-    """Lay the thing over one of the images and its flow; ``rest``: where the first image shows a point of the thing."""
-    height, width = image.shape[:2]
+def _paste(thing: _Thing, painting: _Painting, count: float, *, into_second: bool) -> _Painting:
+    """Lay the thing over one of the images; it and as much around it count ``count`` times at least.
+
+    ``rest``: where the first image shows a point of the thing.
+    """
+    height, width = painting.weight.shape
     row, column = np.mgrid[:height, :width].astype(np.float32)
     here: FloatMap = np.stack([column, row], axis=2) - thing.centre
     rest, there = here, here @ thing.matrix.T + thing.shift
     if into_second:
         rest = there = np.asarray((here - thing.shift) @ np.linalg.inv(thing.matrix).T, np.float32)
-    share = np.clip(_signed_distance(thing, rest) + 0.5, 0, 1)[..., None]
+    inside_px = _signed_distance(thing, rest)
+    share = np.clip(inside_px + 0.5, 0, 1)[..., None]
     place = rest + thing.centre
     looks = cv2.remap(thing.texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return image * (1 - share) + looks * share, np.where(share > 0.5, there - here, flow).astype(np.float32)
+    near = inside_px > -thing.half_size.min()
+    return _Painting(
+        painting.image * (1 - share) + looks * share,
+        np.where(share > 0.5, there - here, painting.flow_px).astype(np.float32),
+        np.where(near, np.maximum(painting.weight, count), painting.weight).astype(np.float32),
+    )
 
 
 def _signed_distance(thing: _Thing, rest: FloatMap) -> FloatMap:

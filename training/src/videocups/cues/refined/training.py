@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videocups.cues.flow import DisFlow
+from videocups.cues.learned.sampling import mean_where
 from videocups.cues.refined.config import RefinedConfig
 from videocups.cues.refined.made_scenes import make_scene
 from videocups.cues.refined.network import Refined, RefinementNetwork, length
@@ -65,7 +66,7 @@ class RefinedTask:
         """Return how far choice and flow are from the truth."""
         truth = batch["truth"]
         refined = self.model(batch["first"], batch["second"], batch["flow"], batch["return_flow"])
-        choice, result = choice_loss(refined, truth)
+        choice, result = choice_loss(refined, truth, batch["weight"])
         with torch.no_grad():
             error = (refined.flow_px - truth).norm(dim=1).mean()
             before = (batch["flow"] - truth).norm(dim=1).mean()
@@ -77,8 +78,8 @@ class RefinedTask:
         flow = self._start.flow_px(scene.first, scene.second)
         back = self._start.flow_px(scene.second, scene.first)
         return [
-            _way(scene.first, scene.second, flow, back, scene.forward_px),
-            _way(scene.second, scene.first, back, flow, scene.backward_px),
+            _way(scene.first, scene.second, flow, back, scene.forward_px, scene.first_weight),
+            _way(scene.second, scene.first, back, flow, scene.backward_px, scene.second_weight),
         ]
 
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -90,16 +91,17 @@ class RefinedTask:
         return np.ascontiguousarray(frame[:, ::-1] if mirror else frame)
 
 
-def choice_loss(refined: Refined, truth_px: Tensor) -> tuple[Tensor, Tensor]:
+def choice_loss(refined: Refined, truth_px: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return −log likelihood of the truth, a choice and an error around it, and what the flow is off, as √px.
 
+    Means over pixels, each by its ``weight`` (B, 1, H, W).
     A choice that is wrong and sure learns as well from the first as one in doubt, unlike from an expected error. The
     root counts a quarter of a px, which decides whether something moves, half as much as a whole one.
     """
     off = length(refined.candidates_px - truth_px[:, None], 2)
-    choice = -(refined.log_shares - off / EXPECTED_PX).logsumexp(1).mean()
-    result = ((refined.flow_px - truth_px).square().sum(1) + SHARPNESS_PX**2).pow(0.25).mean()
-    return choice, result
+    choice = -(refined.log_shares - off / EXPECTED_PX).logsumexp(1, keepdim=True)
+    result = ((refined.flow_px - truth_px).square().sum(1, keepdim=True) + SHARPNESS_PX**2).pow(0.25)
+    return mean_where(choice, weight), mean_where(result, weight)
 
 
 def _way(
@@ -108,9 +110,11 @@ def _way(
     flow: NDArray[np.float32],
     back: NDArray[np.float32],
     truth: NDArray[np.float32],
+    weight: NDArray[np.float32],
 ) -> Batch:
     images = {"first": as_tensor(first) / 255, "second": as_tensor(second) / 255}
-    return {**images, "flow": as_tensor(flow), "return_flow": as_tensor(back), "truth": as_tensor(truth)}
+    fields = {"flow": flow, "return_flow": back, "truth": truth, "weight": weight[..., None]}
+    return {**images, **{name: as_tensor(field) for name, field in fields.items()}}
 
 
 def as_tensor(field: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
