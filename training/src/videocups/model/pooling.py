@@ -48,7 +48,8 @@ def align(field: Tensor, places: Tensor, size: int, scale: float, samples: int) 
     """Return (R, C, size, size) of places (R, 5), which are image, x0, y0, x1, y1, in a field (I, C, h, w)."""
     if field.device.type == "cpu":
         return _align_rows(field, places, size, scale, samples)
-    return roi_align(field, places, size, scale, samples, aligned=True)
+    pooled: Tensor = roi_align(field, places, size, scale, samples, aligned=True)
+    return pooled
 
 
 def _align_rows(field: Tensor, places: Tensor, size: int, scale: float, samples: int) -> Tensor:
