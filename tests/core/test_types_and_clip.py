@@ -103,6 +103,7 @@ def test_clip_info_round_trip(tmp_path):
         (lambda raw: raw.update(stamps_ns=[1, 1]), "must increase strictly"),
         (lambda raw: raw.update(stamps_ns=[1, 2.5, 3]), "whole nanoseconds"),
         (lambda raw: raw.update(stamps_ns=None), "cannot be used"),
+        (lambda raw: raw.pop("schema_version"), "it lacks 'schema_version'"),
         (lambda raw: raw.pop("name"), "name"),
         (lambda raw: raw.update(colour=1), "colour"),
         (lambda raw: raw.update(width=9), "calibration is for"),

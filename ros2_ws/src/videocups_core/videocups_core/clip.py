@@ -128,7 +128,9 @@ def read_clip_info(folder: Path) -> ClipInfo:
         if version != SCHEMA_VERSION:
             raise ValueError(f"it has schema_version {version}, this program reads {SCHEMA_VERSION}")
         return _info_from_json(raw)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path} cannot be used: it lacks {error}; ingest the recording again") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be used: {error}; ingest the recording again") from error
 
 
