@@ -91,7 +91,8 @@ def test_what_meets_the_ground_at_its_own_depth_stands():
     pole, car, window = (slice(40, 90), slice(20, 26)), (slice(70, 90), slice(100, 140)), (slice(10, 20), slice(50, 60))
     rho[pole], rho[car], rho[window] = ground[90, 20], 2 * ground[90, 20], 0.2
     surprise = np.zeros_like(rho)
-    for area in (pole, car, window):
+    upper = (slice(40, 70), slice(20, 26))  # of the pole only a part seems to move: it is followed down
+    for area in (upper, car, window):
         surprise[area] = 5
     flow = static_flow_px(rho, AHEAD.rotation, AHEAD.direction, CAMERA)
     seen = parallax(flow, AHEAD.rotation, AHEAD.direction, CAMERA)
@@ -100,7 +101,7 @@ def test_what_meets_the_ground_at_its_own_depth_stands():
     view = View(flow, np.ones(rho.shape, bool), AHEAD, Ground(np.array([0, 0.5, 0]), 1.0))
     left = deny_standing(surprise, KnownDepth(known, 0.1 * known), view, seen, ground, KnownDepthConfig())
     assert (left[car] == 5).all()
-    assert (left[pole] == 0).all()
+    assert (left[upper] == 0).all()
     assert (left[window] == 0).all()  # its lower edge is above the horizon
     assert left.sum() == 5 * 20 * 40
 

@@ -12,6 +12,7 @@ import torch
 
 from videocups.cues.classical_config import FAST
 from videocups.cues.dynamo.config import DepthNetworkConfig, DepthScheduleConfig, DynamoConfig, HintConfig
+from videocups.cues.dynamo.estimator import DynamoCues
 from videocups.cues.dynamo.hints import MOTIONS, Hints, iter_hints, mirrored_motion, places, write_hints
 from videocups.cues.dynamo.losses import (
     depth_hint_loss,
@@ -20,8 +21,10 @@ from videocups.cues.dynamo.losses import (
     photometric_loss,
     pose_hint_loss,
 )
-from videocups.cues.dynamo.training import DynamoTask, train_depth
+from videocups.cues.dynamo.training import DynamoTask
+from videocups.cues.quality import DepthQuality
 from videocups.synthetic import World, WorldConfig, write_clip
+from videocups.train.loop import run_training
 from videocups.train.settings import LoopConfig, WindowConfig
 
 SIZE = (128, 64)
@@ -130,40 +133,37 @@ CONFIG = DynamoConfig(
     data=WindowConfig(height=64, width=128, jitter=0),
     network=DepthNetworkConfig(encoder="tiny", scales=1, min_depth=0.5, max_depth=60, initial_depth=5, position=True),
     hints=HintConfig(depth=1.0, preset="fast", alone=0.5),
-    schedule=DepthScheduleConfig(epoch_steps=10, epochs=(12, 2, 4, 4), ramp=0.5),
+    schedule=DepthScheduleConfig(epoch_steps=10, epochs=(8, 1, 3, 3), ramp=0.5),
     loop=LoopConfig(batch_size=2, learning_rate=2e-3, log_every=1),
 )
 
 
 def test_four_phases_end_with_depth_and_masks_that_did_not_collapse(drive, tmp_path):
     """Depth still follows the scene after the last phase, as well as after the first; masks are not all or nothing."""
-    from videocups.cues.dynamo.estimator import DynamoCues
-    from videocups.cues.quality import DepthQuality
-
     clip = write_clip(drive, tmp_path / "drive", image_suffix=".png")
 
-    def quality(epochs, out):
-        config = replace(CONFIG, schedule=replace(CONFIG.schedule, epochs=epochs))
-        estimator = DynamoCues(train_depth([clip], tmp_path / out, config).folder)
+    def quality(stop_at=None):
+        task = DynamoTask([clip], CONFIG, tmp_path / "hints")
+        estimator = DynamoCues(run_training(task, CONFIG.loop, tmp_path / "run", stop_at=stop_at).folder)
         result, cues = DepthQuality(), []
         for index in range(1, 7):
             cues.append(estimator.cues(*(drive.frame(index + step).rgb for step in (-1, 0, 1))))
             result.add(cues[-1].depth, drive.frame(index).depth_m)
         return float(np.mean(result.abs_rel)), cues
 
-    first, _ = quality((12, 0, 0, 0), "first")
-    last, cues = quality(CONFIG.schedule.epochs, "all")
-    rows = [json.loads(line) for line in (tmp_path / "all" / "metrics.jsonl").read_text().splitlines()]
-    assert "photometric" not in rows[59]
-    assert {"photometric", "hint_depth", "hint_pose"} < rows[60].keys()
-    assert "hint_depth" not in rows[130]
-    assert "hint_depth" in rows[219]
-    assert np.mean([row["hint_depth"] for row in rows[50:60]]) < 0.6 * np.mean([row["hint_depth"] for row in rows[:5]])
+    first, _ = quality(stop_at=80)
+    last, cues = quality()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert "photometric" not in rows[39]
+    assert {"photometric", "hint_depth", "hint_pose"} < rows[40].keys()
+    assert "hint_depth" not in rows[85]
+    assert {"hint_depth", "hint_mask", "hint_pose"} < rows[149].keys()
+    assert np.mean([row["hint_depth"] for row in rows[70:80]]) < 0.6 * np.mean([row["hint_depth"] for row in rows[:5]])
     assert first < 0.35
     assert last < 1.15 * first
     near, far = np.percentile([one.depth for one in cues], [5, 95])
     assert far > 4 * near
-    hints = Hints([clip], tmp_path / "all" / "hints")
+    hints = Hints([clip], tmp_path / "hints")
     masks = [one.motion[::2, ::2] for one in cues]
     seen = [hints.frame(0, index) for index in range(1, 7)]
     on = np.concatenate([mask[hint.moves] for mask, hint in zip(masks, seen, strict=True)])

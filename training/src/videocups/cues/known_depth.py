@@ -55,7 +55,7 @@ class KnownDepthConfig:
     # traffic is at most this high above the ground, in camera heights
     max_height: float = setting(2.2, "traffic is at most this high, in camera heights", minimum=0.1)
     # what meets the ground within this relative difference of its parallax stands there
-    standing_error: float = setting(0.25, "what meets the ground this near to its parallax stands there", minimum=0.0)
+    standing_error: float = setting(0.2, "what meets the ground this near to its parallax stands there", minimum=0.0)
     # what moves has its lower edge at most this high above the ground, in camera heights
     max_gap: float = setting(0.6, "what moves is at most this high above the ground, in camera heights", minimum=0.0)
     # expected error of flow
@@ -135,10 +135,15 @@ def deny_standing(
         base = round(float(np.percentile(lowest, BASE))) + box[0].start + 1
         if base >= len(ground) - 2:  # it stands outside the image
             continue
-        at_base = float(ground[base, (box[1].start + box[1].stop - 1) // 2])
+        middle = (box[1].start + box[1].stop - 1) // 2
+        gap = 1 - float(ground[base, middle]) / max(scale * float(np.median(known.inverse_depth[box][inside])), 1e-6)
         shown = seen.inverse_depth[box][inside & view.visible[box]]
-        gap = 1 - at_base / max(scale * float(np.median(known.inverse_depth[box][inside])), 1e-6)
-        stands = shown.size > 0 and abs(float(np.median(shown)) - at_base) < config.standing_error * at_base
+        apparent = float(np.median(shown)) if shown.size else 0.0
+        below = np.median(seen.inverse_depth[base:, columns + box[1].start], axis=1)
+        # the rest of the thing, as deep as its part that seemed to move, down to where it meets the ground
+        differs = np.abs(below - apparent) > config.standing_error * apparent
+        foot = base + int(differs.argmax()) if differs.any() else len(ground) - 1
+        stands = abs(apparent - float(ground[foot, middle])) < config.standing_error * float(ground[foot, middle])
         if stands or gap > config.max_gap:
             left[box][inside] = 0
     return left
