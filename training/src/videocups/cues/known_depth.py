@@ -126,7 +126,7 @@ def deny_standing(
     A thing that moves has the parallax of a place where it does not meet the ground; what meets it there stands. And
     traffic does not hang in the air. ``ground`` (H, W): inverse depth in 1/translations, 0 above its horizon.
     """
-    _, areas = cv2.connectedComponents((surprise > 1).astype(np.uint8), connectivity=4)
+    areas = np.asarray(cv2.connectedComponents((surprise > 1).astype(np.uint8), connectivity=4)[1], np.int32)
     scale, left = unit_of(known.inverse_depth, seen, view), surprise.copy()
     for number, _, box in label_boxes(areas):
         inside = areas[box] == number

@@ -133,8 +133,9 @@ def _write_clip(folder: Path, place: Path, preset: str, size_wh: tuple[int, int]
     motions = []
     found = iter_hints(clip.frame_rgb, len(clip), clip.info.camera, PRESETS[preset], size_wh)
     for index, (hints, motion) in enumerate(found):
-        fields = {"inverse_depth": hints.inverse_depth.astype(np.float16), "weight": hints.weight.astype(np.float16)}
-        np.savez(place / f"{index:06d}.npz", moves=hints.moves, still=hints.still, **fields)
+        depth, weight = hints.inverse_depth.astype(np.float16), hints.weight.astype(np.float16)
+        file = place / f"{index:06d}.npz"
+        np.savez(file, inverse_depth=depth, weight=weight, moves=hints.moves, still=hints.still)
         motions.append(motion)
     unfinished = place / f"unfinished_{MOTIONS}"
     np.save(unfinished, np.stack(motions))
@@ -162,7 +163,7 @@ class Hints:
             whole = step @ whole
         if second >= first or np.isnan(whole).any():
             return whole
-        return np.linalg.inv(whole)
+        return np.asarray(np.linalg.inv(whole), np.float64)
 
 
 def mirrored_motion(motion: Matrix) -> Matrix:
