@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).parents[3] / "training" / "configs"
         ("flow_refined", RefinedConfig),
         ("depth", DynamoConfig),
         ("depth_tiny", DynamoConfig),
+        ("depth_small", DynamoConfig),
     ],
 )
 def test_configs_load(name, kind):
