@@ -152,6 +152,26 @@ def test_every_value_of_a_mapping_keeps_the_range():
         from_mapping(Losses, {"weights": {"mask": 0.5, "box": -1}}, "x.yaml")
 
 
+@dataclass(frozen=True)
+class Owner:
+    small: Backbone = dataclasses.field(default_factory=lambda: Backbone(depth=50, scales=(2.0,)))
+    whole: Train = dataclasses.field(default_factory=lambda: Train(lr=0.5))
+
+
+@dataclass(frozen=True)
+class Top:
+    owner: Owner = dataclasses.field(default_factory=lambda: Owner(small=Backbone(depth=18, scales=(0.1,))))
+
+
+def test_a_group_that_is_named_in_part_keeps_its_owners_defaults():
+    assert from_mapping(Owner, {"small": {"scales": [1.0]}}).small == Backbone(50, (1.0,))
+    assert from_mapping(Owner, {"small": {}}) == Owner()
+    assert from_mapping(Owner, {"whole": {}}).whole.lr == 0.5
+    assert from_mapping(Top, {"owner": {"small": {"depth": 50}}}).owner.small == Backbone(50, (0.1,))
+    with pytest.raises(ConfigError, match=r"small\.depht"):
+        from_mapping(Owner, {"small": {"depht": 50}})
+
+
 def test_a_number_with_an_exponent_is_one_although_yaml_reads_a_text():
     assert from_mapping(Train, {"lr": "1e-3"}).lr == 1e-3
     assert override(Train(), {"lr": "2E+1"}).lr == 20

@@ -126,7 +126,7 @@ def _build(cls: type[T], mapping: Any, source: str, path: str) -> T:
         name = f"{path}.{key}" if path else str(key)
         if key not in fields:
             raise ConfigError(f"{source}: {name!r} is not a setting{_suggestion(str(key), fields)}")
-        values[key] = _coerce(hints[key], value, source, name)
+        values[key] = _coerce(hints[key], _over_default(_default(fields[key]), value), source, name)
         _check_range(fields[key].metadata, values[key], source, name)
     try:
         return cls(**values)
@@ -134,6 +134,14 @@ def _build(cls: type[T], mapping: Any, source: str, path: str) -> T:
         raise
     except (ValueError, TypeError) as error:  # a rule of the dataclass itself, or a setting without default
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _over_default(default: Any, value: Any) -> Any:
+    """Return a group's ``value`` laid over its owner's ``default``, which may differ from that of the group's class."""
+    if not isinstance(value, Mapping) or not dataclasses.is_dataclass(default) or isinstance(default, type):
+        return value
+    rows: dict[str, Any] = {one.name: getattr(default, one.name) for one in dataclasses.fields(default) if one.init}
+    return rows | {key: _over_default(rows.get(key), entry) for key, entry in value.items()}
 
 
 def _coerce(hint: Any, value: Any, source: str, name: str) -> Any:
