@@ -57,30 +57,33 @@ def _align_rows(field: Tensor, places: Tensor, size: int, scale: float, samples:
     channels, height, width = field.shape[1:]
     rows = field.permute(0, 2, 3, 1).reshape(-1, channels)
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))  # sums in bf16 would lose what is small
-    x, weight_x = _taps(places[:, 1::2] * scale - 0.5, width, size, samples)
-    y, weight_y = _taps(places[:, 2::2] * scale - 0.5, height, size, samples)
+    extent = torch.tensor([[width], [height]], dtype=places.dtype, device=places.device)
+    place, weight = axis_taps(places[:, 1:].reshape(-1, 2, 2) * scale, extent, size, samples)
+    x, y = place.long().reshape(len(places), 2, size, 2 * samples).unbind(1)
+    weight_x, weight_y = weight.reshape(len(places), 2, size, 2 * samples).unbind(1)
     first = places[:, :1, None].long() * (height * width)
     index = (first + y * width)[:, :, None, :, None] + x[:, None, :, None, :]
-    weight = weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]
+    share = weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]
     cells = len(places) * size * size
     pooled = functional.embedding_bag(
-        index.reshape(cells, -1), rows, mode="sum", per_sample_weights=weight.reshape(cells, -1).to(rows.dtype)
+        index.reshape(cells, -1), rows, mode="sum", per_sample_weights=share.reshape(cells, -1).to(rows.dtype)
     )
     return pooled.to(field.dtype).reshape(-1, size, size, channels).permute(0, 3, 1, 2)
 
 
-def _taps(ends: Tensor, extent: int, size: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Return the positions and weights (R, size, 2 · samples) that the cells between two ends (R, 2) read of one axis.
+def axis_taps(corners: Tensor, extent: Tensor, size: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Return positions and weights (K, 2, size · 2 samples), for x and y, of what the cells read.
 
-    A sample between two positions reads both; beyond −1 and the extent it reads nothing, before that the border.
+    ``corners`` (K, 2, 2): low and high x, y in cells of the level. A sample between two positions reads both; outside
+    of −1 … extent it reads nothing, between that and the border it reads the border.
     """
-    steps = (torch.arange(size * samples, dtype=ends.dtype, device=ends.device) + 0.5) / (size * samples)
-    sample = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * steps
-    inside = ((sample >= -1) & (sample <= extent)).to(sample.dtype) / samples
-    sample = sample.clamp(0, extent - 1)
-    below = sample.floor()
-    share = sample - below
-    above = (below + 1).clamp(max=extent - 1)
-    positions = torch.stack([below, above], dim=-1).long()
+    low, high = torch.split(corners.transpose(1, 2), 1, dim=2)  # (K, 2, 1) each
+    steps = (torch.arange(size * samples, dtype=corners.dtype, device=corners.device) + 0.5) / (samples * size)
+    place = low - 0.5 + (high - low) * steps
+    inside = ((place >= -1) & (place <= extent)).to(corners.dtype) / samples
+    place = torch.minimum(torch.relu(place), extent - 1)
+    below = place.floor()
+    share = place - below
+    positions = torch.stack([below, torch.minimum(below + 1, extent - 1)], dim=-1)
     weights = torch.stack([(1 - share) * inside, share * inside], dim=-1)
-    return positions.reshape(len(ends), size, -1), weights.reshape(len(ends), size, -1)
+    return positions.flatten(2), weights.flatten(2)

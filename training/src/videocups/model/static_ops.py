@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from videocups.model.config import STRIDES
-from videocups.model.pooling import POOLED, level_of
+from videocups.model.pooling import POOLED, axis_taps, level_of
 
 BLOCK = 512  # boxes whose mutual suppression is solved at once
 ROUNDS = 12  # of the fixpoint in a block; boxes of a network need 3 to 9
@@ -73,7 +73,7 @@ class FeatureTable:
         """Return (K, C, size, size) of boxes (K, 4): what torchvision's roi_align gives with ``aligned=True``."""
         facts = self.levels.index_select(0, level_of(boxes, canonical_px))[:, :, None]
         extent, stride, scale, first = torch.split(facts, [2, 2, 1, 1], dim=1)
-        place, weight = _taps(boxes.reshape(-1, 2, 2) * scale, extent, size, samples)
+        place, weight = axis_taps(boxes.reshape(-1, 2, 2) * scale, extent, size, samples)
         x, y = torch.split(place * stride, 1, dim=1)  # (K, 1, size · taps)
         weight_x, weight_y = torch.split(weight, 1, dim=1)
         y = y + first
@@ -94,21 +94,3 @@ def _cells(values: Tensor, size: int, across: bool) -> Tensor:
     """Return the taps of one axis (K, 1, size · taps) so that they broadcast over those of the other, cell by cell."""
     taps = values.shape[2] // size
     return values.reshape((-1, 1, size, 1, taps) if across else (-1, size, 1, taps, 1))
-
-
-def _taps(corners: Tensor, extent: Tensor, size: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Return positions and weights (K, 2, size · 2 samples), for x and y, of what the cells read.
-
-    ``corners`` (K, 2, 2): low and high x, y in cells of the level. A sample between two positions reads both; outside
-    of −1 … extent it reads nothing, between that and the border it reads the border.
-    """
-    low, high = torch.split(corners.transpose(1, 2), 1, dim=2)  # (K, 2, 1) each
-    steps = (torch.arange(size * samples, dtype=corners.dtype, device=corners.device) + 0.5) / (samples * size)
-    place = low - 0.5 + (high - low) * steps
-    inside = ((place >= -1) & (place <= extent)).to(corners.dtype) / samples
-    place = torch.minimum(torch.relu(place), extent - 1)
-    below = place.floor()
-    share = place - below
-    positions = torch.stack([below, torch.minimum(below + 1, extent - 1)], dim=-1)
-    weights = torch.stack([(1 - share) * inside, share * inside], dim=-1)
-    return positions.flatten(2), weights.flatten(2)
