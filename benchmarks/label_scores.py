@@ -30,29 +30,44 @@ Part = dict[str, float]
 class Scores:
     """``aq_tracks``: AQ of the tracks alone. In ``aq`` a crowd, which training ignores, counts as one more track.
 
-    ``spread``: standard deviation of STQ over clusterings. ``aq_by_way``: AQ of tracks of each way. ``by_clip``: "stq",
-    "aq" and "sq" of each clip, classes matched over all.
+    ``stq_by_seed``: of each clustering. ``aq_by_way``: AQ of tracks of each way. ``by_clip``: "stq", "aq" and "sq" of
+    each clip, classes matched over all.
     """
 
     stq: float
     aq: float
     sq: float
     aq_tracks: float
-    spread: float = 0.0
+    stq_by_seed: tuple[float, ...] = ()
     aq_by_way: Part = field(default_factory=dict)
     by_clip: dict[str, Part] = field(default_factory=dict)
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of STQ over clusterings."""
+        return deviation(self.stq_by_seed)
+
+    def gain(self, before: Scores) -> tuple[float, float]:
+        """Return the change of STQ since ``before``, clustering by clustering: its mean and standard deviation."""
+        changes = np.subtract(self.stq_by_seed, before.stq_by_seed)
+        return float(changes.mean()), deviation(changes)
+
+
+def deviation(values: Sequence[float] | np.ndarray) -> float:
+    """Return the standard deviation of a sample, 0 of a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Return the mean over clusterings, and how far STQ spreads."""
-    first, spread = scores[0], float(np.std([one.stq for one in scores], ddof=1)) if len(scores) > 1 else 0.0
+    """Return the mean over clusterings; the STQ of each is kept."""
+    first = scores[0]
     values = {name: _mean(getattr(one, name) for one in scores) for name in ("stq", "aq", "sq", "aq_tracks")}
     ways = {way: _mean(one.aq_by_way[way] for one in scores) for way in first.aq_by_way}
     clips = {
         clip: {name: _mean(one.by_clip[clip][name] for one in scores) for name in part}
         for clip, part in first.by_clip.items()
     }
-    return replace(first, **values, spread=spread, aq_by_way=ways, by_clip=clips)
+    return replace(first, **values, stq_by_seed=tuple(one.stq for one in scores), aq_by_way=ways, by_clip=clips)
 
 
 def _mean(values) -> float:

@@ -2,7 +2,8 @@
 
     python benchmarks/pseudo_labels.py streets FOLDER [--frames 60] [--seeds 3] [--work DIR] [--out FILE]
     python benchmarks/pseudo_labels.py rendered FOLDER
-    python benchmarks/pseudo_labels.py streets FOLDER --parts features --self-trained RUN --learned-depth RUN
+    python benchmarks/pseudo_labels.py streets FOLDER --parts features --self-trained RUN
+    python benchmarks/pseudo_labels.py streets FOLDER --parts cues --learned-flow RUN --learned-depth RUN
 
 FOLDER: labelled streets, or rendered clips with truth. STQ, AQ and SQ in per cent, over all clips together,
 pseudo-classes matched by the Hungarian method, mean over ``--seeds`` clusterings. All objects count, the parked ones
@@ -10,9 +11,11 @@ too, which no motion shows. "pixels": a track has the class of most of its pixel
 are clustered as wholes and those that look unlike other movers are ignored, the default. Cues and class maps are kept
 in ``--work``. AQ counts each crowd, a region that training ignores, as one more track; "AQ of tracks" does not.
 
-Parts: "steps" and "features" say apart how well tracks of each way to move are followed, and how good single clips are.
-"ablations" change one thing. "depth" ranks the depth terms of the distillation: classes alone, without CRF and tracks,
-on every fourth frame, each seed with a head and a clustering of its own.
+Parts: "steps" holds each step against the bars: none may hurt STQ, tracking must help AQ. "features" and "cues" put
+others in the place of the classical ones; all rows of "cues" share the class maps of the first, so that only what is
+seen to move differs. These three say apart how well tracks of each way to move are followed, and how good single clips
+are. "ablations" change one thing. Differences are taken clustering by clustering. "depth" ranks the depth terms of the
+distillation: classes alone, without CRF and tracks, on every fourth frame, each seed with its own head and clustering.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,7 +38,7 @@ import cv2
 import numpy as np
 from label_scores import WAYS, Scores, mean_scores
 from label_semantics import TERMS, classical, coded, random_codes, self_trained
-from label_variants import Bench
+from label_variants import Bench, Semantics
 from machine import machine
 
 from videocups.pipeline.label_config import LabelConfig
@@ -51,6 +55,8 @@ STEPS = (
 )
 FIGURES = "STQ ± deviation / AQ / SQ, AQ of tracks"
 BY = ("pixels", "instances")
+HELPS_AQ = 1.1
+"""times as large AQ must be with tracking to be called clearly better."""
 EVERY = 4
 Run = Callable[[str, int], Scores]
 Results = dict[str, tuple[Scores, ...]]
@@ -62,10 +68,10 @@ def main() -> int:
     parser.add_argument("clips", type=Path, help="folder of clips with truth")
     parser.add_argument("--frames", type=int, default=60, help="at most so many frames of a clip (default 60)")
     parser.add_argument("--seeds", type=int, default=3, help="clusterings to average over (default 3)")
-    parser.add_argument("--parts", default="steps,ablations", help="of steps, features, ablations, depth")
-    parser.add_argument("--self-trained", type=Path, metavar="RUN", help="adds a row with these features")
-    parser.add_argument("--learned-flow", type=Path, metavar="RUN", help="adds a row with flow of this network")
-    parser.add_argument("--learned-depth", type=Path, metavar="RUN", help="adds a row with depth of this network")
+    parser.add_argument("--parts", default="steps,ablations", help="of steps, features, cues, ablations, depth")
+    parser.add_argument("--self-trained", type=Path, metavar="RUN", help="adds a row to features")
+    parser.add_argument("--learned-flow", type=Path, metavar="RUN", help="adds a row to cues")
+    parser.add_argument("--learned-depth", type=Path, metavar="RUN", help="adds a row to cues")
     parser.add_argument("--work", type=Path, help="keep cues and class maps there")
     parser.add_argument("--out", type=Path, help="write the table there")
     options = parser.parse_args()
@@ -98,7 +104,7 @@ def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
     count = sum(len(clip) for clip in bench.clips.values())
     yield say(f"# Pseudo-labels on {options.dataset}: {count} frames of {len(bench.clips)} clips")
     yield say(f"\n{datetime.date.today().isoformat()}, {machine()}; mean of {options.seeds} clusterings\n")
-    for part, rows in (("steps", steps), ("features", features), ("ablations", ablations)):
+    for part, rows in (("steps", steps), ("features", features), ("cues", cues), ("ablations", ablations)):
         if part not in options.parts.split(","):
             continue
         yield say(f"| {part} | by pixels: {FIGURES} | by instances: {FIGURES} |\n|---|---|---|")
@@ -109,8 +115,7 @@ def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
         yield say("")
         if part != "ablations":
             yield from map(say, apart(results, [*bench.clips]))
-        if part == "steps":
-            yield from map(say, verdicts(results))
+        yield from map(say, verdicts(results) if part == "steps" else gains(results))
     if "depth" in options.parts.split(","):
         yield from map(say, depth_terms(bench, options.seeds))
 
@@ -139,15 +144,30 @@ def apart(results: Results, clips: list[str]) -> Iterator[str]:
 
 
 def verdicts(results: Results) -> Iterator[str]:
-    """Yield what came of the two bars: no step hurts STQ, and tracking helps AQ."""
+    """Yield what came of the bars, no step hurts STQ and tracking helps AQ, and which classes of things are better."""
     for column, by in enumerate(BY):
-        stq = [results[step][column].stq for step in STEPS]
-        worst = min(after - before for before, after in pairwise(stq))
-        aq = [results[step][column].aq for step in STEPS[1:3]]
-        yield (
-            f"by {by}: the worst step changes STQ by {100 * worst:+.2f} points: {'ok' if worst >= 0 else 'HURTS'}; "
-            f"tracking makes AQ {aq[1] / aq[0]:.2f} times as large: {'ok' if aq[1] > 1.1 * aq[0] else 'MISSED'}"
-        )
+        for before, after in pairwise(STEPS):
+            change, spread = results[after][column].gain(results[before][column])
+            yield f"- by {by}, {after}: STQ {signed(change, spread)}: {'ok' if change >= 0 else 'MISSED'}"
+        alone, tracked = (results[step][column].aq for step in STEPS[1:3])
+        times, verdict = tracked / alone, "ok" if tracked > HELPS_AQ * alone else "MISSED"
+        yield f"- by {by}, tracking makes AQ {times:.2f} times as large, asked are more than {HELPS_AQ}: {verdict}"
+    by_pixels, by_instances = results[STEPS[-1]]
+    yield f"- by instances against by pixels: STQ {signed(*by_instances.gain(by_pixels))}\n"
+
+
+def gains(results: Results) -> Iterator[str]:
+    """Yield how each row stands against the first."""
+    first, *others = results
+    for name in others:
+        changes = (after.gain(before) for after, before in zip(results[name], results[first], strict=True))
+        both = (f"{signed(*change)} by {by}" for by, change in zip(BY, changes, strict=True))
+        yield f"- {name} against {first}: STQ {', '.join(both)}"
+    yield ""
+
+
+def signed(change: float, spread: float) -> str:
+    return f"{100 * change:+.2f} ± {100 * spread:.2f}"
 
 
 def steps(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
@@ -161,16 +181,34 @@ def steps(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]
 
 
 def features(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
-    """Yield the full configuration with other features and with learned cues."""
+    """Yield the full configuration with other features."""
     yield "classical features and cues", full(bench, classical("guided", GUIDED))
     yield "codes of classical features", full(bench, coded(bench, "repaired", GUIDED))
     if options.self_trained:
         yield "self-trained features", full(bench, self_trained(options.self_trained, GUIDED))
-    if options.learned_flow or options.learned_depth:
-        config = replace(LabelConfig(), learned=LearnedConfig(options.learned_flow, options.learned_depth))
-        learned = open_bench(options, config, f"{options.dataset}-learned")
-        named = " and ".join(name for name in ("flow", "depth") if getattr(options, f"learned_{name}"))
-        yield f"learned {named}", full(learned, classical("guided", GUIDED))
+
+
+def cues(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
+    """Yield the full configuration with learned depth, learned flow and both, and the class maps of the first row."""
+    semantics = classical("guided", GUIDED)
+    yield "classical cues", full(bench, semantics)
+    flow, depth, begun = options.learned_flow, options.learned_depth, bench
+    for name, learned in {
+        "learned depth": LearnedConfig(depth=depth) if depth else None,
+        "learned flow": LearnedConfig(flow=flow) if flow else None,
+        "learned flow and depth": LearnedConfig(flow, depth) if flow and depth else None,
+    }.items():
+        if learned:
+            folder = f"{options.dataset}-{name.replace(' ', '-')}"
+            begin_with(begun if learned.flow else bench, options.work / folder)
+            begun = open_bench(options, replace(LabelConfig(), learned=learned), folder)
+            yield name, full(begun, semantics, bench)
+
+
+def begin_with(bench: Bench, folder: Path) -> None:
+    """Copy what has been made already; what other settings change is made again."""
+    if not folder.exists():
+        shutil.copytree(bench.root, folder, symlinks=True, ignore=shutil.ignore_patterns("variants"))
 
 
 def ablations(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
@@ -182,10 +220,10 @@ def ablations(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, 
         yield name, full(bench, coded(bench, term, GUIDED))
 
 
-def full(bench: Bench, semantics) -> Run:
-    """Return the row of the whole way with these semantics."""
+def full(bench: Bench, semantics: Semantics, named: Bench | None = None) -> Run:
+    """Return the row of the whole way with these semantics; ``named``: whose class maps, if not its own."""
     tracks = bench.tracks()
-    return lambda by, seed: bench.panoptic(bench.smoothed(bench.classes(semantics, seed)), tracks, by)
+    return lambda by, seed: bench.panoptic(bench.smoothed((named or bench).classes(semantics, seed)), tracks, by)
 
 
 def depth_terms(bench: Bench, seeds: int) -> Iterator[str]:
