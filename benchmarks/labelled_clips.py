@@ -24,7 +24,7 @@ from videocups_core.clip import Clip, ClipInfo, read_rgb, write_clip_info
 from videocups_core.types import VOID_CLASS, CameraModel
 
 HERE = Path(__file__).resolve().parent
-STREET_FPS = 10
+FRAMES_PER_S = 10
 HELD_WORLDS = tuple(
     WorldConfig(seed=seed, num_frames=40, scenario=scenario)
     for seed, scenario in ((1000, "drive"), (1001, "turn"), (1002, "stop"), (1003, "stand"))
@@ -115,16 +115,21 @@ def street_clips(names: Sequence[str] = "abcd") -> list[LabelledClip]:
     return [StreetClip(folder) for folder in folders]
 
 
+def frames_as_clip(frames: Sequence[Path], folder: Path, camera: CameraModel) -> Path:
+    """Make a clip ``folder`` of copies of images at 10 Hz, with intrinsics."""
+    (folder / "frames").mkdir(parents=True)
+    for index, path in enumerate(frames):
+        shutil.copy(path, folder / "frames" / f"{index:06d}{path.suffix}")
+    stamps = tuple(index * 1_000_000_000 // FRAMES_PER_S for index in range(len(frames)))
+    shape = camera.width, camera.height
+    write_clip_info(folder, ClipInfo(folder.name, "front", *shape, stamps, camera, image_suffix=frames[0].suffix))
+    return folder
+
+
 def street_as_clip(street: Path, scratch: Path, *, truth: bool = False) -> Path:
     """Make a clip of a street's frames below ``scratch``; its truth comes along only where it is asked for."""
-    folder = scratch / street.name
     frames = sorted((street / "frames").iterdir())
-    (folder / "frames").mkdir(parents=True)
-    for path in frames:
-        shutil.copy(path, folder / "frames" / path.name)
-    height, width = cv2.imread(str(frames[0])).shape[:2]
-    stamps = tuple(index * 1_000_000_000 // STREET_FPS for index in range(len(frames)))
-    write_clip_info(folder, ClipInfo(street.name, "front", width, height, stamps, image_suffix=frames[0].suffix))
+    folder = frames_as_clip(frames, scratch / street.name, StreetClip(street).camera)
     if truth:
         for kind in ("class", "track"):
             shutil.copytree(street / "truth" / kind, folder / "truth" / kind)

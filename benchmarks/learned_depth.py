@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,7 +39,7 @@ from videocups.instances.frame_instances import frame_instances
 from videocups.progress import Progress
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
-from videocups_core.clip import find_clips, read_clip_info, write_clip_info
+from videocups_core.clip import find_clips
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "depth_small.yaml"
 CLASSICAL, LEARNED, TRUE = "classical", "learned", "true"
@@ -119,7 +119,7 @@ def parse() -> argparse.Namespace:
 
 
 def training_clips(options: argparse.Namespace, clips: list[LabelledClip]) -> list[Path]:
-    """Return the clips to learn from; streets are copied without their truth, with their intrinsics."""
+    """Return the clips to learn from; streets are copied without their truth."""
     if options.train or options.folders:
         return [clip for folder in options.train or options.folders for clip in find_clips(folder)]
     folders = []
@@ -129,7 +129,6 @@ def training_clips(options: argparse.Namespace, clips: list[LabelledClip]) -> li
         folder = options.out / "clips" / clip.name
         if not (folder / "clip.json").is_file():
             street_as_clip(clip.folder, folder.parent)
-            write_clip_info(folder, replace(read_clip_info(folder), camera=clip.camera))
         folders.append(folder)
     return folders
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from videocups.cues.known_depth import KnownDepth
 from videocups.instances.quality import MaskQuality
 from videocups.label.config import PRESETS
 from videocups.label.instance_labels import label_instances
@@ -129,3 +130,26 @@ def test_the_cues_of_a_frame_do_not_depend_on_what_comes_much_later(render):
     short, long = label(clip.images[:4], clip.camera), label(clip.images, clip.camera)
     for index in range(3):
         np.testing.assert_array_equal(short[index].instances, long[index].instances)
+
+
+def test_motion_is_held_against_a_depth_that_is_known(render):
+    clip = render(5, "drive", 4)
+    true = {frame.rgb.tobytes(): frame.depth_m for frame in clip.frames}
+
+    def known(share):
+        def of_image(rgb):
+            depth = true[rgb.tobytes()]
+            inverse = np.where(depth > 0, 1 / np.maximum(depth, 1e-3), 1 / 250).astype(np.float32)
+            nearer = np.where((inverse > 1 / 40) & (inverse < 1 / 8), share, 1).astype(np.float32)
+            return KnownDepth(inverse * nearer, np.full(inverse.shape, 0.05, np.float32))
+
+        return of_image
+
+    read = clip.images.__getitem__
+    shares = [
+        share_moving(list(label_instances(read, 4, clip.camera, QUALITY, known=depth)))
+        for depth in (None, known(1), known(3))
+    ]
+    # what is said to be three times nearer than its parallax must be moving, where it does not stand on the ground there
+    assert shares[2] > shares[1] + 0.001
+    assert abs(shares[1] - shares[0]) < 0.001

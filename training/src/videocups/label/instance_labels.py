@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from videocups.cues.classical import ReadFrame, iter_cues, survey
+from videocups.cues.classical import KnowDepth, ReadFrame, iter_cues, survey
 from videocups.cues.depth import stand_on_ground
 from videocups.cues.flow import FlowEstimator, FlowPair
 from videocups.cues.frame_cues import FrameCues
@@ -38,13 +38,17 @@ def label_instances(
     camera: CameraModel,
     config: InstanceLabelsConfig | None = None,
     estimator: FlowEstimator | None = None,
+    known: KnowDepth | None = None,
 ) -> Iterator[FrameLabels]:
-    """Yield the labels of every frame in order; tracks run one frame behind the cues, for resurrection."""
+    """Yield the labels of every frame in order; tracks run one frame behind the cues, for resurrection.
+
+    ``estimator`` and ``known`` as in ``iter_cues``.
+    """
     config = config or InstanceLabelsConfig()
     geometry = survey(read_frame, count, camera, config.cues)
     tracker = Tracker(config.tracking)
     waiting: tuple[FrameCues, LabelMap] | None = None
-    for cues in iter_cues(read_frame, count, camera, geometry, config.cues, estimator):
+    for cues in iter_cues(read_frame, count, camera, geometry, config.cues, estimator, known):
         instances = frame_instances(cues, camera.fx, config.instances)
         cues = with_instances(cues, instances)
         if waiting is not None:
