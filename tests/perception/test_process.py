@@ -99,6 +99,21 @@ def test_a_signal_while_idle_ends_it_with_status_0(start, spinner, bundle_folder
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("gap_s", [0.1, 0.3])
+def test_a_second_signal_does_not_disturb_the_end(start, spinner, bundle_folder, gap_s):
+    """Ctrl-C in a terminal comes from the terminal and from the launch system."""
+    watcher = Watcher(spinner)
+    process = start([*NODE, *parameters(bundle=bundle_folder, threads=1)])
+    watcher.send_until(lambda: watcher.segments)
+    process.send_signal(signal.SIGINT)
+    time.sleep(gap_s)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(sign)
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("drop_policy", "depth"), [("newest", 1), ("none", 1), ("none", 2)])
 def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(

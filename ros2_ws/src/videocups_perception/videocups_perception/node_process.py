@@ -6,8 +6,10 @@ import argparse
 import ctypes
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Protocol
 
 import rclpy
@@ -58,10 +60,38 @@ def require_at_least(
             parser.error(f"--{name.replace('_', '-')} must be a number of at least {least:g}, got {value:g}")
 
 
+class FirstSignal:
+    """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt and lets no later one disturb the end.
+
+    Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch system.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+        self._signs = (signal.SIGINT, signal.SIGTERM)
+        for sign in self._signs:
+            signal.signal(sign, self._interrupt)  # the middleware's own handlers, set later, call these
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self._came:
+            self._came = True
+            raise KeyboardInterrupt
+
+    def expect_no_more(self) -> None:
+        """Interrupt nothing from now on."""
+        self._came = True
+
+    def ignore(self) -> None:
+        """Stay alive until the interpreter has ended too; only once the middleware's handlers are gone."""
+        for sign in self._signs:
+            signal.signal(sign, signal.SIG_IGN)
+
+
 def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> int:
     """Run until the node sets ``exit_status`` or a signal comes; 0 after a signal, 1 where the node cannot start."""
     node: ProcessNode | None = None
     status: int | None = None
+    first_signal = FirstSignal()
     try:
         keep_large_buffers()
         rclpy.init(args=arguments)
@@ -81,9 +111,11 @@ def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> in
         sys.stderr.write(f"error: {error}\n")
         status = 1
     finally:
+        first_signal.expect_no_more()
         if node is not None:
             _end(node, 0 if status is None else status)
         rclpy.try_shutdown()
+        first_signal.ignore()
     return status or 0
 
 
