@@ -134,7 +134,7 @@ def test_raft_large_normalises_each_image_by_itself():
     ("settings", "sentence"),
     [
         ({"crop_height": 130}, "multiples of 8, got 130"),
-        ({"crop_width": 800}, "must fit into the image"),
+        ({"crop_width": 800}, "must fit into the frame"),
         ({"loss": FlowLossConfig(student_crop=80)}, "must leave half of the crop"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What the learned cues share: sampling of images and smoothness of fields."""
+"""What the learned cues share: sampling of images, smoothness of fields, crops."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from videocups.cues.flow import DisFlowConfig
+from videocups.cues.learned.crop import check_crop
 from videocups.train.settings import LoopConfig, WindowConfig
 from videocups_core.config import setting
 
@@ -59,15 +60,7 @@ class RefinedConfig:
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, learning_rate=2e-3))
 
     def __post_init__(self) -> None:
-        if self.crop_height % 8 or self.crop_width % 8:
-            raise ValueError(
-                f"crop_height and crop_width must be multiples of 8, got {self.crop_height} and {self.crop_width}"
-            )
-        if self.crop_height > self.data.height or self.crop_width > self.data.width:
-            raise ValueError(
-                f"the scene {self.crop_height}×{self.crop_width} must fit into the frame "
-                f"{self.data.height}×{self.data.width}; lower crop_height and crop_width"
-            )
+        check_crop(self.crop_height, self.crop_width, self.data)
         if self.scenes.fewest_things > self.scenes.most_things:
             raise ValueError(
                 f"scenes.fewest_things must be <= most_things {self.scenes.most_things}, "

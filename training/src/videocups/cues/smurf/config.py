@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from videocups.cues.learned.crop import check_crop
 from videocups.train.settings import LoopConfig, WindowConfig
 from videocups_core.config import setting
 
@@ -89,15 +90,7 @@ class SmurfConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        if self.crop_height % 8 or self.crop_width % 8:
-            raise ValueError(
-                f"crop_height and crop_width must be multiples of 8, got {self.crop_height} and {self.crop_width}"
-            )
-        if self.crop_height > self.data.height or self.crop_width > self.data.width:
-            raise ValueError(
-                f"the crop {self.crop_height}×{self.crop_width} must fit into the image "
-                f"{self.data.height}×{self.data.width}; lower crop_height and crop_width"
-            )
+        check_crop(self.crop_height, self.crop_width, self.data)
         if self.loss.student_crop * 4 > min(self.crop_height, self.crop_width):
             raise ValueError(
                 f"loss.student_crop must leave half of the crop {self.crop_height}×{self.crop_width}, "
