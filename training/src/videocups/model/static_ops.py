@@ -16,6 +16,7 @@ from videocups.model.pooling import POOLED, axis_taps, level_of
 
 BLOCK = 512  # boxes whose mutual suppression is solved at once
 ROUNDS = 12  # of the fixpoint in a block; boxes of a network need 3 to 9
+_SHARED_CELLS = 7  # cells of a RoI, side by side, that one product sums up at most
 _GATHERED_VALUES = 1 << 24  # of features a RoIAlign gathers at a time: 64 MB of float32
 
 
@@ -27,26 +28,35 @@ def keep_best(boxes: Tensor, threshold: float, block: int = BLOCK, rounds: int =
     settles what is suppressed through chains of at most r boxes.
     """
     count = boxes.shape[1]
-    low, high = torch.split(boxes.transpose(1, 2), 2, dim=1)  # (G, 2, n)
+    left, top, right, bottom = boxes.unbind(dim=2)  # (G, n) each
     # inter / union > t is inter > t / (1 + t) · (area + area')
-    areas = (high - low).prod(dim=1) * (threshold / (1 + threshold))
+    areas = (right - left) * (bottom - top) * (threshold / (1 + threshold))
     rivals = torch.zeros_like(areas)  # how many better boxes overlap each one
     kept: list[Tensor] = []
     for begin in range(0, count, block):
         end = min(begin + block, count)
-        top = torch.maximum(low[:, :, begin:end, None], low[:, :, None, begin:])
-        bottom = torch.minimum(high[:, :, begin:end, None], high[:, :, None, begin:])
-        width, height = torch.relu(bottom - top).unbind(dim=1)
-        overlaps = (width * height > areas[:, begin:end, None] + areas[:, None, begin:]).to(boxes.dtype)
+        rows, columns = slice(begin, end), slice(begin, None)
+        # where only the height is below 0 the product is too, which is no overlap either
+        common = torch.relu(_common(left, right, rows, columns)) * _common(top, bottom, rows, columns)
+        overlaps = common > areas[:, rows, None] + areas[:, None, columns]
         free = torch.relu(1 - rivals[:, None, : end - begin])
-        inner = torch.triu(overlaps[:, :, : end - begin], diagonal=1)
+        place = torch.arange(end - begin, device=boxes.device)
+        inner = (overlaps[:, :, : end - begin] & (place[:, None] < place)).to(boxes.dtype)
         keep = free
         for _ in range(rounds):
             keep = torch.relu(free - torch.matmul(keep, inner))
         kept.append(keep[:, 0])
         if end < count:
-            rivals = (rivals + torch.matmul(keep, overlaps)[:, 0])[:, end - begin :]
+            later = overlaps[:, :, end - begin :].to(boxes.dtype)
+            rivals = rivals[:, end - begin :] + torch.matmul(keep, later)[:, 0]
     return torch.cat(kept, dim=1)
+
+
+def _common(low: Tensor, high: Tensor, rows: slice, columns: slice) -> Tensor:
+    """Return how far each of ``rows`` reaches over each of ``columns`` along one axis; below 0 where they are apart."""
+    return torch.minimum(high[:, rows, None], high[:, None, columns]) - torch.maximum(
+        low[:, rows, None], low[:, None, columns]
+    )
 
 
 class FeatureTable:
@@ -60,7 +70,8 @@ class FeatureTable:
         levels = [features[name] for name in POOLED]
         if any(len(level) != 1 for level in levels):
             raise ValueError(f"the static network takes one image at a time, got {len(levels[0])}")
-        self.rows = torch.cat([level[0].flatten(1).transpose(0, 1) for level in levels])
+        # each level becomes rows by itself: runtimes with channels last do that without moving anything
+        self.rows = torch.cat([level.permute(0, 2, 3, 1).flatten(0, 2) for level in levels])
         facts, first = [], 0
         for name, level in zip(POOLED, levels, strict=True):
             height, width = level.shape[2:]
@@ -74,23 +85,30 @@ class FeatureTable:
         facts = self.levels.index_select(0, level_of(boxes, canonical_px))[:, :, None]
         extent, stride, scale, first = torch.split(facts, [2, 2, 1, 1], dim=1)
         place, weight = axis_taps(boxes.reshape(-1, 2, 2) * scale, extent, size, samples)
-        x, y = torch.split(place * stride, 1, dim=1)  # (K, 1, size · taps)
-        weight_x, weight_y = torch.split(weight, 1, dim=1)
-        y = y + first
+        x, y = (place * stride).unbind(1)  # (K, size · taps) each
+        weight_x, weight_y = weight.unbind(1)
+        y = y + first[:, 0]
         taps, channels = 2 * samples, self.rows.shape[1]
         step = max(1, _GATHERED_VALUES // (size * size * taps * taps * channels))
         parts = []
         for begin in range(0, len(boxes), step):
             chunk = slice(begin, begin + step)
-            rows = (_cells(y[chunk], size, across=False) + _cells(x[chunk], size, across=True)).long()
-            weights = _cells(weight_y[chunk], size, across=False) * _cells(weight_x[chunk], size, across=True)
+            rows = (y[chunk, :, None] + x[chunk, None, :]).long()
             # index_select becomes Gather, which copies whole rows; indexing becomes GatherND, at twice the time
-            found = self.rows.index_select(0, rows.flatten()).reshape(-1, taps * taps, channels)
-            parts.append(torch.matmul(weights.reshape(-1, 1, taps * taps).to(found.dtype), found))
-        return torch.cat(parts).reshape(len(boxes), size, size, channels).permute(0, 3, 1, 2)
+            found = self.rows.index_select(0, rows.flatten()).reshape(-1, taps, size * taps * channels)
+            down = torch.matmul(weight_y[chunk].reshape(-1, 1, taps).to(found.dtype), found)
+            parts.append(_across(down.reshape(-1, size, size * taps, channels), weight_x[chunk], size))
+        return torch.cat(parts).permute(0, 3, 1, 2)
 
 
-def _cells(values: Tensor, size: int, across: bool) -> Tensor:
-    """Return the taps of one axis (K, 1, size · taps) so that they broadcast over those of the other, cell by cell."""
-    taps = values.shape[2] // size
-    return values.reshape((-1, 1, size, 1, taps) if across else (-1, size, 1, taps, 1))
+def _across(field: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Return (K, size, size, C): the weighted sums of (K, size, size · taps, C) over the taps of each cell of x.
+
+    A product for every cell would be many tiny ones; a few neighbours share one, with zeros for the others' taps.
+    """
+    count, taps, channels = len(field), field.shape[2] // size, field.shape[3]
+    cells = max(share for share in range(1, _SHARED_CELLS + 1) if size % share == 0)
+    own = torch.eye(cells, dtype=field.dtype, device=field.device).repeat_interleave(taps, dim=1)
+    shares = weight.reshape(count, 1, size // cells, 1, cells * taps).to(field.dtype) * own
+    summed = torch.matmul(shares, field.reshape(count, size, size // cells, cells * taps, channels))
+    return summed.reshape(count, size, size, channels)
