@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from videocups.model.backbone import group_norm
-from videocups.model.config import STRIDES, SemanticConfig
+from videocups.model.config import SemanticConfig
 
 MERGED = ("p2", "p3", "p4", "p5")
 
@@ -38,14 +38,20 @@ class SemanticHead(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Map p2 … p5 to logits (B, classes, H / 4, W / 4)."""
-        total: Tensor | None = None
-        for name in MERGED:
-            field, stride = features[name], STRIDES[name]
-            for block in cast(nn.ModuleList, self.levels[name]):
-                field = block(field)
-                if stride > STRIDES[MERGED[0]]:
-                    field = functional.interpolate(field, scale_factor=2.0, mode="bilinear", align_corners=False)
-                    stride //= 2
-            total = field if total is None else total + field
+        finest, *coarser = (self._level(name, features[name]) for name in MERGED)
+        # enlarging is linear: what all coarser levels say is enlarged in one
+        total = finest + _enlarged(sum(coarser[1:], start=coarser[0]))
         logits: Tensor = self.predict(total)
         return logits
+
+    def _level(self, name: str, field: Tensor) -> Tensor:
+        """Return what a level says, at twice the stride of the finest one; the finest at its own."""
+        first, *others = cast(nn.ModuleList, self.levels[name])
+        field = first(field)
+        for block in others:
+            field = block(_enlarged(field))
+        return field
+
+
+def _enlarged(field: Tensor) -> Tensor:
+    return functional.interpolate(field, scale_factor=2.0, mode="bilinear", align_corners=False)
