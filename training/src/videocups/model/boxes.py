@@ -42,20 +42,17 @@ def encode(targets: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
 
 def decode(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
     """Return ``boxes`` (..., 4) moved and stretched by ``deltas``."""
-    wx, wy, ww, wh = weights
-    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-    x = (boxes[..., 0] + boxes[..., 2]) / 2 + deltas[..., 0] / wx * width
-    y = (boxes[..., 1] + boxes[..., 3]) / 2 + deltas[..., 1] / wy * height
-    half_width = torch.exp((deltas[..., 2] / ww).clamp(max=MAX_LOG_GROWTH)) * width / 2
-    half_height = torch.exp((deltas[..., 3] / wh).clamp(max=MAX_LOG_GROWTH)) * height / 2
-    return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=-1)
+    size = boxes[..., 2:] - boxes[..., :2]
+    unit = deltas.new_tensor(weights)
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2 + deltas[..., :2] / unit[:2] * size
+    half = torch.exp((deltas[..., 2:] / unit[2:]).clamp(max=MAX_LOG_GROWTH)) * size / 2
+    return torch.cat([center - half, center + half], dim=-1)
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
     """Return boxes (..., 4) cut at the image's border."""
-    x = boxes[..., 0::2].clamp(0, width)
-    y = boxes[..., 1::2].clamp(0, height)
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+    border = boxes.new_tensor([width, height, width, height])
+    return torch.minimum(torch.relu(boxes), border)
 
 
 def integral(masks: Tensor) -> Tensor:
