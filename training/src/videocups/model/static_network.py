@@ -85,14 +85,24 @@ class StaticNetwork(nn.Module):
     def _stuff(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the best stuff's class id at ``semantic_stride`` and its probability·255 at stride 4."""
         logits = self.network.semantic_head(features).float()
-        score = to_uint8(torch.softmax(logits, dim=1)[0, 1:].amax(dim=0))
         stuff = logits[:, 1:]
+        # the best stuff's part of the softmax alone: over channels runtimes are slow at the whole
+        best_logit = stuff.amax(dim=1)
+        highest = torch.maximum(best_logit, logits[:, 0])
+        total = torch.exp(logits - highest[:, None]).sum(dim=1)
+        score = to_uint8(torch.exp(best_logit - highest) / total)[0]
         size = (self.height // self.semantic_stride, self.width // self.semantic_stride)
         if stuff.shape[2:] != size:
             stuff = functional.interpolate(stuff, size=size, mode="bilinear", align_corners=False)
-        best = stuff.argmax(dim=1)[0]
-        ids = self.get_buffer("stuff_ids").index_select(0, best.flatten()).reshape(best.shape)
-        return ids.to(torch.uint8), score
+        return self._stuff_ids(stuff.argmax(dim=1)[0]), score
+
+    def _stuff_ids(self, indices: Tensor) -> Tensor:
+        """Return the class ids of (H, W) indices of stuff."""
+        ids = self.network.classes.stuff_ids
+        if ids == tuple(range(ids[0], ids[0] + len(ids))):  # a table read pixel by pixel costs more than the arg-max
+            return (indices + ids[0]).to(torch.uint8)
+        named = self.get_buffer("stuff_ids").index_select(0, indices.flatten()).reshape(indices.shape)
+        return named.to(torch.uint8)
 
     def _detect(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, FeatureTable]:
         """Return boxes (K, 4), scores (K,), 0 where suppressed, and thing indices (K,) of all proposals, best first."""
