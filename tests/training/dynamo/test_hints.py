@@ -67,6 +67,17 @@ def test_moving_things_have_no_measurement(drive, found):
         np.testing.assert_allclose((hints.weight * hints.inverse_depth)[told], 0.5, rtol=1e-4)
 
 
+def test_what_was_filled_in_can_be_left_out(drive):
+    measured = list(iter_hints(lambda index: drive.frame(index).rgb, 3, drive.camera, FAST, SIZE, filled=0))
+    whole = list(iter_hints(lambda index: drive.frame(index).rgb, 3, drive.camera, FAST, SIZE))
+    for (some, _), (every, _) in zip(measured, whole, strict=True):
+        left_out = (some.weight == 0) & (every.weight > 0)
+        assert 0.01 < left_out.mean() < 0.5
+        # filled depth is trusted to a relative error of 1, the best measurement to a tenth
+        np.testing.assert_allclose((every.weight * every.inverse_depth)[left_out], 0.1, rtol=1e-4)
+        np.testing.assert_array_equal(some.weight[~left_out], every.weight[~left_out])
+
+
 def test_steps_are_the_cameras_own(drive, found):
     for index in (1, 4):
         true = np.linalg.inv(drive.camera_to_world(index + 1)) @ drive.camera_to_world(index)
@@ -78,10 +89,10 @@ def test_steps_are_the_cameras_own(drive, found):
 
 
 def test_hints_are_written_once_and_read_back(clip, tmp_path, world):
-    write_hints([clip], tmp_path, "fast", (64, 32), 1)
+    write_hints([clip], tmp_path, HintConfig(preset="fast"), (64, 32), 1)
     (place,) = places([clip], tmp_path)
     before = (place / MOTIONS).stat().st_mtime_ns
-    write_hints([clip], tmp_path, "fast", (64, 32), 1)
+    write_hints([clip], tmp_path, HintConfig(preset="fast"), (64, 32), 1)
     assert (place / MOTIONS).stat().st_mtime_ns == before
     hints = Hints([clip], tmp_path)
     assert hints.frame(0, 3).inverse_depth.shape == (32, 64)

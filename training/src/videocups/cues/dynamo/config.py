@@ -58,6 +58,9 @@ class HintConfig:
     largest: float = setting(1.0, "relative difference up to which a hint counts", minimum=0.01)
     # share of the first phase that begins with hints alone: images teach little before depth is nearly right
     alone: float = setting(0.5, "share of the first phase that begins with hints alone", minimum=0, maximum=1)
+    # how much depth counts that is filled in where nothing was measured: sky and smooth walls lie far as a rule, but
+    # a vehicle that crawls or stands measures little, and then things as high as the horizon would be taught to be far
+    filled: float = setting(1.0, "how much filled in depth counts; 0 where vehicles crawl", minimum=0, maximum=1)
     # preset of the classical cues
     preset: Literal["quality", "fast"] = setting("quality", "preset of the classical cues that hints are made with")
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from videocups.cues.classical import ReadFrame, iter_looks, survey
 from videocups.cues.classical_config import PRESETS, ClassicalConfig
 from videocups.cues.depth import stand_on_ground
+from videocups.cues.dynamo.config import HintConfig
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_cues import FrameLook, cues_of_look, remember
 from videocups.cues.frame_pair import FramePair
@@ -53,18 +54,26 @@ class FrameHints:
 
 
 def iter_hints(
-    read_frame: ReadFrame, count: int, camera: CameraModel, config: ClassicalConfig, size_wh: tuple[int, int]
+    read_frame: ReadFrame,
+    count: int,
+    camera: CameraModel,
+    config: ClassicalConfig,
+    size_wh: tuple[int, int],
+    filled: float = 1.0,
 ) -> Iterator[tuple[FrameHints, Matrix]]:
-    """Yield hints of every frame at ``size_wh``, and the camera's motion (4, 4) to the next one, NaN where unknown."""
+    """Yield hints of every frame at ``size_wh``, and the camera's motion (4, 4) to the next one, NaN where unknown.
+
+    ``filled``: how much counts what was not measured.
+    """
     geometry = survey(read_frame, count, camera, config)
     held: FloatMap | None = None
     for look, ground in iter_looks(read_frame, count, camera, geometry, config):
         dense, held = remember(look.measured, look.steady, ground, held, config.depth)
-        yield _frame_hints(look, dense, ground, camera, size_wh), camera_step(look.pair)
+        yield _frame_hints(look, dense, ground, camera, size_wh, filled), camera_step(look.pair)
 
 
 def _frame_hints(
-    look: FrameLook, dense: FloatMap, ground: FloatMap, camera: CameraModel, size_wh: tuple[int, int]
+    look: FrameLook, dense: FloatMap, ground: FloatMap, camera: CameraModel, size_wh: tuple[int, int], filled: float
 ) -> FrameHints:
     objects = frame_instances(cues_of_look(look, dense, ground, None), camera.fx)
     standing = stand_on_ground(dense, objects, ground)
@@ -83,7 +92,7 @@ def _frame_hints(
     error = 1 / np.sqrt(weight + 1e-9) + LEAST_ERROR * around
     known = error < FILLED_ERROR * around
     inverse = np.where(known, mean, around)
-    trust = LEAST_ERROR / np.where(known, error, FILLED_ERROR * around)
+    trust = np.where(known, LEAST_ERROR / error, filled * LEAST_ERROR / (FILLED_ERROR * around))
     # what moves has what the ground below it tells, or nothing
     still, moves = small(near.astype(np.float32)) == 0, small(moving.astype(np.float32)) > 0.5
     on_ground = (objects > 0) & (standing != dense)
@@ -105,7 +114,9 @@ def camera_step(pair: FramePair | None) -> Matrix:
     return step
 
 
-def write_hints(clips: Sequence[Path], folder: Path, preset: str, size_wh: tuple[int, int], processes: int) -> None:
+def write_hints(
+    clips: Sequence[Path], folder: Path, config: HintConfig, size_wh: tuple[int, int], processes: int
+) -> None:
     """Write the hints of all clips below ``folder``, those of each clip once."""
     missing = [
         (clip, place)
@@ -114,10 +125,10 @@ def write_hints(clips: Sequence[Path], folder: Path, preset: str, size_wh: tuple
     ]
     if len(missing) > 1 and processes > 1:
         with ProcessPoolExecutor(processes) as pool:
-            list(pool.map(_write_clip, *zip(*missing, strict=True), [preset] * len(missing), [size_wh] * len(missing)))
+            list(pool.map(_write_clip, *zip(*missing, strict=True), [config] * len(missing), [size_wh] * len(missing)))
         return
     for clip, place in missing:
-        _write_clip(clip, place, preset, size_wh)
+        _write_clip(clip, place, config, size_wh)
 
 
 def places(clips: Sequence[Path], folder: Path) -> list[Path]:
@@ -125,13 +136,14 @@ def places(clips: Sequence[Path], folder: Path) -> list[Path]:
     return [folder / f"{number:04d}_{clip.name}" for number, clip in enumerate(clips)]
 
 
-def _write_clip(folder: Path, place: Path, preset: str, size_wh: tuple[int, int]) -> None:
+def _write_clip(folder: Path, place: Path, config: HintConfig, size_wh: tuple[int, int]) -> None:
     clip = Clip(folder)
     if clip.info.camera is None:
         raise ValueError(f"clip {folder} has no calibration, which hints need; ingest it again with --calibration FILE")
     place.mkdir(parents=True, exist_ok=True)
     motions = []
-    found = iter_hints(clip.frame_rgb, len(clip), clip.info.camera, PRESETS[preset], size_wh)
+    preset = PRESETS[config.preset]
+    found = iter_hints(clip.frame_rgb, len(clip), clip.info.camera, preset, size_wh, config.filled)
     for index, (hints, motion) in enumerate(found):
         depth, weight = hints.inverse_depth.astype(np.float16), hints.weight.astype(np.float16)
         file = place / f"{index:06d}.npz"

@@ -64,7 +64,7 @@ class DynamoTask:
         self.hints: Hints | None = None
         if config.hints.depth:
             size = (config.data.width, config.data.height)
-            write_hints(clips, hints, config.hints.preset, size, max(1, config.loop.workers))
+            write_hints(clips, hints, config.hints, size, max(1, config.loop.workers))
             self.hints = Hints(clips, hints)
         self.epoch_steps = epoch_length(len(self.windows), config.loop.batch_size, config.schedule)
         self.steps = sum(phase_steps(config.schedule, self.epoch_steps))
