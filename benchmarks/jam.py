@@ -5,8 +5,9 @@
 KITTI raw, 1242×375 at 10 Hz. Depth: pixels that the laser hit, nearer than 80 m, each frame scaled by its median; mean
 over frames. "One depth": the same everywhere. "Objects": tracks of at least 3 frames, as labels have them, in a frame.
 "In the sky": share of the frame's upper tenth that lies on one. There are no labels of objects: look at the overlays.
-Learned: trained in FOLDER by training/configs/depth_small.yaml on the same frames without a label, their size 96×320; a
-second call takes what is there. Its objects are those of classical flow and ego-motion, held against that depth.
+Learned: trained in FOLDER by training/configs/depth_small.yaml on the same frames without a label, at 96×320, without
+hints where nothing was measured (hints.filled=0); a second call takes what is there. Its objects are those of classical
+flow and ego-motion, held against that depth.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 from labelled_clips import data_folder, frames_as_clip, heading
+from trainings import trained
 
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
@@ -32,14 +34,16 @@ from videocups.cues.quality import DepthQuality
 from videocups.fusion.tracking import drop_short_tracks
 from videocups.label.config import PRESETS, InstanceLabelsConfig
 from videocups.label.instance_labels import label_instances
-from videocups.progress import Progress
 from videocups.train.config_file import read_config
 from videocups_core.clip import read_rgb
 from videocups_core.types import CameraModel
 from videocups_core.visualize import colorize_depth, colorize_probability
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "depth_small.yaml"
-SIZE = ["data.height=96", "data.width=320"]
+# the shape of the images; few frames need fewer passes; the vehicle crawls
+SETTINGS = [
+    "data.height=96", "data.width=320", "schedule.epochs=[5, 0, 0, 0]", "schedule.halve_every=1.25", "hints.filled=0",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,7 @@ def learned(out: Path, paths: list[Path], camera: CameraModel) -> DynamoCues:
     clip = out / "clips" / "kitti_jam"
     if not (clip / "clip.json").is_file():
         frames_as_clip(paths, clip, camera)
-    with Progress("train", unit="steps") as progress:
-        done = train_depth([clip], out / "run", read_config(DynamoConfig, CONFIG, SIZE), on_step=progress.update)
+    done = trained(train_depth, [clip], out / "run", read_config(DynamoConfig, CONFIG, SETTINGS))
     return DynamoCues(done.folder)
 
 

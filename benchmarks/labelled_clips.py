@@ -233,8 +233,8 @@ class RenderedClip:
     """A rendered world on disk."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, folder.name
         self._clip = Clip(folder)
-        self.name = folder.name
         if self._clip.info.camera is None:
             raise SystemExit(f"{folder} has no intrinsics; make clips with videocups render")
         self.camera = self._clip.info.camera

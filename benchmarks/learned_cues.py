@@ -1,15 +1,16 @@
-"""Train flow, depth and motion (Dynamo-Depth) on the rendered world; compare with the classical cues.
+"""Train flow and depth on the rendered world, without labels, and ask whether they beat the classical cues there.
 
-    python benchmarks/learned_cues.py --out runs/learned              # small nets, minutes on a CPU; flow: refined
+    python benchmarks/learned_cues.py --out runs/learned              # as labels use them, minutes on a CPU
     python benchmarks/learned_cues.py --out runs/learned --only flow  # that half alone
-    python benchmarks/learned_cues.py --out runs/learned --gpu        # flow: SMURF; published sizes, in ten minutes
+    python benchmarks/learned_cues.py --out runs/learned --raft       # flow_tiny.yaml (RAFT, SMURF's losses) as well
+    python benchmarks/learned_cues.py --out runs/learned --gpu        # RAFT and Dynamo-Depth whole, in ten minutes
 
 With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit, and schedules shrink as a whole.
 Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where
-the folder stands. Flow: end-point error in px of pixels seen in both frames, and of hidden ones. Depth: every frame
-scaled to the true median, up to 80 m; movers: AbsRel of pixels on moving tracks. Motion: area under the ROC curve of
-pixels on moving tracks, all frames together; "against Dynamo's depth": of flow that classical ego-motion and the
-learned depth do not explain.
+the folder stands. Flow: end-point error in px of pixels seen in both frames, of those of moving objects, and of hidden
+ones. Depth: every frame scaled to the true median, up to 80 m; movers: pixels of moving objects, and moving objects
+above 150 px whose median inverse depth is within 20 % of the truth. Motion: F1 of m > 0.15 and the area under the ROC
+curve, of pixels of moving objects; with learned depth: of flow that classical ego-motion and that depth do not explain.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,32 +29,31 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from labelled_clips import RenderedClip
+from learned_depth import MoverDepth
 from machine import machine
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from trainings import Train, trained, trained_within
 
 from videocups.cues.classical import iter_cues, survey
 from videocups.cues.classical_config import FAST, QUALITY
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
-from videocups.cues.dynamo.training import HINTS, train_depth
+from videocups.cues.dynamo.training import train_depth
 from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
 from videocups.cues.learned.flow_kinds import open_flow
+from videocups.cues.quality import DepthQuality, MotionQuality
 from videocups.cues.refined.config import RefinedConfig
 from videocups.cues.refined.training import train_refined
 from videocups.cues.smurf.config import SmurfConfig
 from videocups.cues.smurf.training import train_flow
-from videocups.progress import Progress
 from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
-from videocups.train.checkpoint import newest_checkpoint, read_checkpoint
+from videocups.train.checkpoint import Checkpoint, read_checkpoint
 from videocups.train.config_file import read_config
 from videocups_core.clip import Clip
-from videocups_core.config import from_mapping
 
-CONFIGS = Path(__file__).parents[1] / "training" / "configs"
-MAX_DEPTH_M = 80.0
 MEASURING_S = 80.0  # kept free for the classical cues on the CPU and for measuring
-LEAST_STEPS, LEAST_EPOCH_STEPS = 60, 4
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 # the published sizes and losses, fewer steps, hence a higher rate; --minutes lowers the steps where a GPU is slower
 GPU_FLOW = [
     "network.size=small", "data.height=256", "data.width=512", "crop_height=224", "crop_width=448",
@@ -73,6 +71,12 @@ CPU_FLOW = [
 ]  # fmt: skip
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
+STILL, BEST_FLOW, QUALITY_CUES, LEARNED_DEPTH = (
+    "no motion",
+    "DIS medium, 2x image",
+    "classical, quality",
+    "learned depth",
+)
 
 
 class StillFlow:
@@ -83,47 +87,88 @@ class StillFlow:
         return np.zeros((*first_rgb.shape[:2], 2), np.float32)
 
 
+@dataclass
+class CueScores:
+    """Counts of one source of depth and motion."""
+
+    depth: DepthQuality = field(default_factory=DepthQuality)
+    movers: MoverDepth = field(default_factory=MoverDepth)
+    motion: MotionQuality = field(default_factory=MotionQuality)
+
+
 def main() -> int:
     options = parse()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    device = "cuda" if options.gpu else "cpu"
-    size = (256, 512) if options.gpu else (144, 288)
-    deadline = time.perf_counter() + 60 * options.minutes if options.minutes else None
     print(place(options.gpu))
-    if options.only != "depth":
-        flow_half(options, device, size, deadline)
-    if options.only == "flow":
-        return 0
-    train, held = worlds(options, size, 10.0)
-    depth_file = CONFIGS / ("depth.yaml" if options.gpu else "depth_tiny.yaml")
-    depth_config = read_config(DynamoConfig, depth_file, GPU_DEPTH if options.gpu else [])
-    done = learn(train_depth, train, options.out / "depth", depth_config, device, options, deadline, 1.0)
-    dynamo = DynamoCues(options.out / "depth", device=device)
-    print_cues(held, {
+    train, held = worlds(options, (256, 512) if options.gpu else (144, 288))
+    claims = [] if options.only == "depth" else flow_half(options, train, held)
+    if options.only != "flow":
+        claims += depth_half(options, train, held)
+    print()
+    for what, better, worse in claims:
+        print(f"{what}: {better:.3f} against {worse:.3f}: {'ok' if better < worse else 'MISSED'}")
+    return 0 if all(better < worse for _, better, worse in claims) else 1
+
+
+def flow_half(options: argparse.Namespace, train: list[Path], held: list[Path]) -> list[tuple[str, float, float]]:
+    """Train flow, print its error beside that of the classical one, and return what is claimed of it."""
+    estimators: dict[str, FlowEstimator] = {
+        STILL: StillFlow(), "DIS medium": DisFlow(), BEST_FLOW: DisFlow(DisFlowConfig(upscale=2.0))
+    }  # fmt: skip
+    rivals = {}
+    for folder, config, training in flow_trainings(options):
+        done = learn(options, training, train, folder, config, 0.45)
+        name = f"{done.kind}, step {done.step} of {done.steps}"
+        estimators[name] = open_flow(options.out / folder, device=options.device)
+        rivals[name] = STILL if folder == "raft" else BEST_FLOW
+    errors = print_flow(held, estimators)
+    return [
+        (f"flow, {kind}, {name} against {rival}", errors[name][kind], errors[rival][kind])
+        for name, rival in rivals.items()
+        for kind in ("all", "movers")
+    ]
+
+
+def flow_trainings(options: argparse.Namespace) -> list[tuple[str, Any, Train]]:
+    """Return folder, config and training of each flow that is wanted."""
+    if options.gpu:
+        return [("flow", read_config(SmurfConfig, CONFIGS / "flow.yaml", GPU_FLOW), train_flow)]
+    refined = "flow", read_config(RefinedConfig, CONFIGS / "flow_refined.yaml", CPU_FLOW), train_refined
+    raft = "raft", read_config(SmurfConfig, CONFIGS / "flow_tiny.yaml"), train_flow
+    return [refined, raft] if options.raft else [refined]
+
+
+def depth_half(options: argparse.Namespace, train: list[Path], held: list[Path]) -> list[tuple[str, float, float]]:
+    """Train depth, print it and motion beside the classical ones, and return what is claimed of them."""
+    file = CONFIGS / ("depth.yaml" if options.gpu else "depth_small.yaml")
+    config = read_config(DynamoConfig, file, GPU_DEPTH if options.gpu else [])
+    done = learn(options, train_depth, train, "depth", config, 1.0)
+    dynamo = DynamoCues(options.out / "depth", device=options.device)
+    sources: dict[str, Callable[[Clip], Cues]] = {
         "one depth, no motion": flat_cues,
         "classical, fast": lambda clip: classical_cues(clip, FAST),
-        "classical, quality": lambda clip: classical_cues(clip, QUALITY),
-        f"Dynamo, step {done.step} of {done.steps}": lambda clip: learned_cues(clip, dynamo),
-        "quality against Dynamo's depth": lambda clip: classical_cues(clip, QUALITY, dynamo),
-    })  # fmt: skip
-    return 0
+        QUALITY_CUES: lambda clip: classical_cues(clip, QUALITY),
+        LEARNED_DEPTH: lambda clip: classical_cues(clip, QUALITY, dynamo),
+    }
+    if sum(dynamo.config.schedule.epochs[2:]):
+        sources["the network's mask"] = lambda clip: learned_cues(clip, dynamo)
+    print(f"\nlearned depth: step {done.step} of {done.steps}")
+    scores = print_cues(held, sources)
+    ours, theirs = scores[LEARNED_DEPTH], scores[QUALITY_CUES]
+    return [
+        ("AbsRel of learned depth against the quality preset's", mean(ours.depth.abs_rel), mean(theirs.depth.abs_rel)),
+        ("the same of movers", mean(ours.movers.pixels), mean(theirs.movers.pixels)),
+        ("1 - AUC of motion with learned depth against the quality preset's", *miss(ours, theirs, MotionQuality.auc)),
+        ("1 - F1 of the same", *miss(ours, theirs, MotionQuality.f1)),
+    ]
 
 
-def flow_half(options: argparse.Namespace, device: str, size: tuple[int, int], deadline: float | None) -> None:
-    """Train flow and print its error beside that of the classical one."""
-    flow_hz = 10.0 if options.gpu else 30.0
-    train, held = worlds(options, size, flow_hz)
-    if options.gpu:
-        config, training = read_config(SmurfConfig, CONFIGS / "flow.yaml", GPU_FLOW), train_flow
-    else:
-        config, training = read_config(RefinedConfig, CONFIGS / "flow_refined.yaml", CPU_FLOW), train_refined
-    done = learn(training, train, options.out / "flow", config, device, options, deadline, 0.45)
-    print_flow(held, {
-        "no motion": StillFlow(),
-        "DIS medium": DisFlow(),
-        "DIS medium, 2x image": DisFlow(DisFlowConfig(upscale=2.0)),
-        f"{done.kind}, step {done.step} of {done.steps}": open_flow(options.out / "flow", device=device),
-    })  # fmt: skip
+def miss(ours: CueScores, theirs: CueScores, score: Callable[[MotionQuality], float]) -> tuple[float, float]:
+    return 1 - score(ours.motion), 1 - score(theirs.motion)
+
+
+def mean(parts: list[Any]) -> float:
+    return float(np.mean(np.hstack(parts)))
 
 
 def parse() -> argparse.Namespace:
@@ -131,87 +176,53 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
     parser.add_argument("--gpu", action="store_true", help="the published sizes on a GPU instead of small nets")
     parser.add_argument("--only", choices=("flow", "depth"), help="one half")
+    parser.add_argument("--raft", action="store_true", help="train flow_tiny.yaml as well; it must beat no motion")
     parser.add_argument("--minutes", type=float, help="fit everything into this (default: 9 with --gpu, else no limit)")
     parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
     parser.add_argument("--train-clips", type=int, help="default 8, with --gpu 24")
-    parser.add_argument("--held-clips", type=int, default=3)
+    parser.add_argument("--held-clips", type=int, default=6)
     parser.add_argument("--frames", type=int, default=24, help="of a training clip")
     parser.add_argument("--processes", type=int, help="that render (default 1, with --gpu 8)")
     options = parser.parse_args()
-    options.minutes = options.minutes or (9.0 if options.gpu else None)
+    options.device = "cuda" if options.gpu else "cpu"
+    minutes = options.minutes or (9.0 if options.gpu else None)
+    options.deadline = None if minutes is None else time.perf_counter() + 60 * minutes
     options.train_clips = options.train_clips or (24 if options.gpu else 8)
     options.processes = options.processes or (8 if options.gpu else 1)
     return options
 
 
 def learn(
-    train: Callable[..., Any],
-    folders: list[Path],
-    out: Path,
-    config: Any,
-    device: str,
-    options: argparse.Namespace,
-    deadline: float | None,
-    share: float,
-) -> Any:
-    """Train, going on where ``out`` stands; with a ``deadline``, with ``share`` of the time that is left."""
+    options: argparse.Namespace, train: Train, clips: list[Path], folder: str, config: Any, share: float
+) -> Checkpoint:
+    """Train, or take what is there; where time is short, with this share of what is left."""
+    out = options.out / folder
     if options.measure_only:
         return read_checkpoint(out)
-    begun = newest_checkpoint(out)
-    if begun is not None:
-        config = from_mapping(type(config), read_checkpoint(begun).config)
-    elif deadline is not None:
-        config = fitted(train, folders, out, config, device, deadline, share)
-    return trained(train, folders, out, config, device)
+    if options.deadline is None:
+        return trained(train, clips, out, config, options.device)
+    left = options.deadline - time.perf_counter() - MEASURING_S
+    return trained_within(share * left, train, clips, out, config, options.device)
 
 
-def fitted(
-    train: Callable[..., Any], folders: list[Path], out: Path, config: Any, device: str, deadline: float, share: float
-) -> Any:
-    """Return the config with no more steps than fit; a trial of all phases tells how long one takes."""
-    stamps: list[float] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        trial = paced(config, 0)
-        train(folders, Path(scratch), trial, device=device, on_step=lambda step: stamps.append(time.perf_counter()))
-        if (Path(scratch) / HINTS).is_dir():  # made once: they hang on neither steps nor weights
-            out.mkdir(parents=True, exist_ok=True)
-            shutil.move(Path(scratch) / HINTS, out / HINTS)
-    a_step = (stamps[-1] - stamps[4]) / (len(stamps) - 5)  # the first ones warm up
-    left = share * (deadline - time.perf_counter() - MEASURING_S)
-    print(f"trial: {a_step:.3f} s a step, {left:.0f} s for this training")
-    return paced(config, int(left / a_step))
-
-
-def paced(config: Any, steps: int) -> Any:
-    """Return the config with about so many steps, but some at least and no more than it had."""
-    if isinstance(config, RefinedConfig):
-        return replace(config, loop=replace(config.loop, steps=min(max(steps, LEAST_STEPS), config.loop.steps)))
-    schedule = config.schedule
-    if isinstance(config, SmurfConfig):
-        steps = min(max(steps, LEAST_STEPS), schedule.most_steps)
-        return replace(config, schedule=replace(schedule, fewest_steps=steps, most_steps=steps))
-    steps = min(max(steps // sum(schedule.epochs), LEAST_EPOCH_STEPS), schedule.epoch_steps)
-    return replace(config, schedule=replace(schedule, epoch_steps=steps))
-
-
-def worlds(options: argparse.Namespace, size: tuple[int, int], hz: float) -> tuple[list[Path], list[Path]]:
+def worlds(options: argparse.Namespace, size: tuple[int, int]) -> tuple[list[Path], list[Path]]:
     """Render the training and the held clips."""
-    held_seeds = range(FIRST_HELD_SEED + 1, FIRST_HELD_SEED + 1 + options.held_clips)
+    held_seeds = range(FIRST_HELD_SEED, FIRST_HELD_SEED + options.held_clips)
     with ProcessPoolExecutor(options.processes) as pool:
-        train = clips(pool, options.out / f"train_{hz:g}hz", range(options.train_clips), options.frames, size, hz)
-        held = clips(pool, options.out / f"held_{hz:g}hz", held_seeds, 12, size, hz)
-    print(f"\n{size[1]}x{size[0]} px at {hz:g} Hz: {len(train)} training clips of {options.frames} frames, ", end="")
-    print(f"{len(held)} held clips of 12")
+        train = clips(pool, options.out / "train", range(options.train_clips), options.frames, size)
+        held = clips(pool, options.out / "held", held_seeds, 12, size)
+    counts = f"{len(train)} training clips of {options.frames} frames, {len(held)} held clips of 12"
+    print(f"{size[1]}x{size[0]} px at 10 Hz: {counts}")
     return train, held
 
 
 def clips(
-    pool: ProcessPoolExecutor, folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int], fps: float
+    pool: ProcessPoolExecutor, folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int]
 ) -> list[Path]:
     """Render what is not there yet."""
     wanted = {
         folder / f"seed_{seed}": WorldConfig(
-            seed=seed, num_frames=frames, fps=fps, height=size[0], width=size[1], scenario="drive"
+            seed=seed, num_frames=frames, height=size[0], width=size[1], scenario="drive"
         )
         for seed in seeds
     }
@@ -224,17 +235,10 @@ def rendered(config: WorldConfig, path: Path) -> Path:
     return write_clip(World(config), path)
 
 
-def trained(train: Callable[..., Any], folders: list[Path], out: Path, config: Any, device: str) -> Any:
-    wall, cpu = time.perf_counter(), time.process_time()
-    with Progress(f"train {out.name}", unit="steps") as progress:
-        checkpoint = train(folders, out, config, device=device, on_step=progress.update)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"train {out.name}: {checkpoint.step} steps, {wall:.0f} s ({cpu:.0f} s of one process's CPU), on {device}")
-    return checkpoint
-
-
-def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> None:
-    print("\nflow                          EPE all  static  movers  hidden   (px)")
+def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> dict[str, dict[str, float]]:
+    """Print a table and return its content."""
+    print(f"\n{'flow':<28} EPE all  static  movers  hidden   (px)")
+    table = {}
     for name, estimator in estimators.items():
         errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": [], "hidden": []}
         for folder in held:
@@ -248,28 +252,28 @@ def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> None:
                 masks = (~hidden, ~hidden & ~moving, ~hidden & moving, hidden)
                 for kind, mask in zip(errors, masks, strict=True):
                     errors[kind].append(error[mask & known])
-        print(f"{name:<28} " + " ".join(f"{np.concatenate(every).mean():7.2f}" for every in errors.values()))
+        table[name] = {kind: mean(every) for kind, every in errors.items()}
+        print(f"{name:<28} " + " ".join(f"{error:7.2f}" for error in table[name].values()), flush=True)
+    return table
 
 
-def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> None:
-    print("\ndepth and motion                 AbsRel  delta<1.25  movers  motion AUC")
+def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> dict[str, CueScores]:
+    """Print a table and return its counts."""
+    print(f"{'depth and motion':<22} AbsRel  delta<1.25  AbsRel of movers  objects within 20 %  motion F1    AUC")
+    table = {}
     for name, source in sources.items():
-        relative, close, movers, scores, labels = [], [], [], [], []
-        for folder in held:
-            for index, depth, motion in source(Clip(folder)):
-                truth = read_truth(folder, index)
-                known = (truth.depth_m > 0) & (truth.depth_m < MAX_DEPTH_M)
-                ours, theirs = depth[known], truth.depth_m[known]
-                ours = ours * np.median(theirs) / np.median(ours)
-                relative.append(np.mean(np.abs(ours - theirs) / theirs))
-                close.append(np.mean(np.maximum(ours / theirs, theirs / ours) < 1.25))
-                moving = np.isin(truth.track_map, truth.moving_tracks)
-                movers.append((np.abs(ours - theirs) / theirs)[moving[known]])
-                scores.append(motion[::2, ::2].ravel())
-                labels.append(moving[::2, ::2].ravel())
-        area = roc_auc_score(np.concatenate(labels), np.concatenate(scores))
-        of_movers = np.concatenate(movers).mean()
-        print(f"{name:<31} {np.mean(relative):8.3f} {np.mean(close):11.3f} {of_movers:7.3f} {area:11.3f}")
+        scores = table[name] = CueScores()
+        for clip in map(RenderedClip, held):
+            for index, depth, motion in source(Clip(clip.folder)):
+                truth = clip.truth(index)
+                scores.depth.add(depth, truth.depth_m)
+                scores.movers.add(depth, truth)
+                scores.motion.add(motion, truth.objects > 0)
+        near = scores.movers.objects
+        cells = f"{mean(scores.depth.abs_rel):6.3f} {mean(scores.depth.delta):11.3f} {mean(scores.movers.pixels):17.3f}"
+        cells += f" {mean(near):11.2f} of {len(near):<4} {scores.motion.f1():11.3f} {scores.motion.auc():6.3f}"
+        print(f"{name:<22} {cells}", flush=True)
+    return table
 
 
 def flat_cues(clip: Clip) -> Cues:

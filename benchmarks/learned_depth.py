@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from instances import LABELS, TRACKING, WAYS, Row, count_row, tracked
 from labelled_clips import LabelledClip, StreetClip, Truth, add_source_options, heading, source_of, street_as_clip
+from trainings import trained
 
 from videocups.cues.classical import ClipGeometry, iter_frames, survey
 from videocups.cues.classical_config import QUALITY
@@ -36,7 +37,6 @@ from videocups.cues.frame_cues import cues_of_look, ground_of_habit, look_at_fra
 from videocups.cues.known_depth import KnownDepth
 from videocups.cues.quality import DepthQuality, MotionQuality
 from videocups.instances.frame_instances import frame_instances
-from videocups.progress import Progress
 from videocups.train.checkpoint import read_checkpoint
 from videocups.train.config_file import read_config
 from videocups_core.clip import find_clips
@@ -91,14 +91,13 @@ def main() -> None:
     if options.measure_only:
         done = read_checkpoint(options.out / "run")
     else:
-        with Progress("train", unit="steps") as progress:
-            done = train_depth(learning, options.out / "run", config, device=options.device, on_step=progress.update)
+        done = trained(train_depth, learning, options.out / "run", config, options.device)
     estimator = DynamoCues(done.folder, device=options.device)
     counts = {kind: Counts() for kind in (CLASSICAL, LEARNED, TRUE)}
     for clip in clips:
         measure(clip, min(options.frames, len(clip)), estimator, counts)
-    trained = f"step {done.step} of {done.steps} on {len(learning)} clips, without labels"
-    lines = [heading(f"Learned depth on {source.title}"), f"Depth network: {trained}.", "", *tables(counts)]
+    taught = f"step {done.step} of {done.steps} on {len(learning)} clips, without labels"
+    lines = [heading(f"Learned depth on {source.title}"), f"Depth network: {taught}.", "", *tables(counts)]
     text = "\n".join([*lines, "", *__doc__.strip().split("\n")[4:]]) + "\n"
     print(text)
     if options.results:

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 from labelled_clips import LabelledClip, Truth, data_folder, heading, street_as_clip, street_clips
+from trainings import trained
 
 from videocups.cues.classical import iter_frames, survey
 from videocups.cues.classical_config import QUALITY, ClassicalConfig
@@ -39,7 +40,6 @@ from videocups.cues.refined.training import train_refined
 from videocups.fusion.tracking import TrackingConfig, track_instances
 from videocups.instances.frame_instances import InstancesConfig, frame_instances
 from videocups.instances.quality import MaskQuality, track_quality
-from videocups.progress import Progress
 from videocups.train.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint
 from videocups.train.config_file import read_config
 
@@ -128,13 +128,9 @@ def learned(out: Path) -> Checkpoint:
     """Train on the frames of all streets, or take what is there."""
     if newest_checkpoint(out) is not None:
         return read_checkpoint(out)
-    config = read_config(RefinedConfig, CONFIG)
-    with tempfile.TemporaryDirectory() as scratch, Progress("train flow", unit="steps") as progress:
+    with tempfile.TemporaryDirectory() as scratch:
         folders = [street_as_clip(data_folder() / "streets" / f"clip_{name}", Path(scratch)) for name in "abcd"]
-        cpu = time.process_time()
-        done = train_refined(folders, out, config, on_step=progress.update)
-    print(f"trained: {done.step} steps, {time.process_time() - cpu:.0f} s of CPU")
-    return done
+        return trained(train_refined, folders, out, read_config(RefinedConfig, CONFIG))
 
 
 def named(flow: str, factor: float) -> str:
