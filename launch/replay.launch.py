@@ -14,24 +14,38 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription
 
 VPS_LAUNCH = PathJoinSubstitution([FindPackageShare("videocups_perception"), "launch", "vps.launch.py"])
+TRUTHS = ("true", "false", "True", "False")
+# With follow every frame counts: none is replaced by a newer one, and none is lost between the processes.
+EVERY_FRAME = {"drop_policy": "none", "input_reliability": "reliable"}
+
+
+def is_set(name: str, context: LaunchContext) -> bool:
+    """Read one of TRUTHS."""
+    return LaunchConfiguration(name).perform(context).lower() == "true"
+
+
+def make_vps(context: LaunchContext) -> list[IncludeLaunchDescription]:
+    """Return the node under replayed time."""
+    passed = ("bundle", "image_topic", "image_transport", "camera_info_topic", "rviz")
+    given = [(name, LaunchConfiguration(name)) for name in passed]
+    every_frame = list(EVERY_FRAME.items()) if is_set("follow", context) else []
+    return [
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(VPS_LAUNCH),
+            launch_arguments=[*given, *every_frame, ("use_sim_time", "true")],
+        )
+    ]
 
 
 def make_replay(context: LaunchContext) -> list[Node]:
     """Return replay_node with its command line; the end of the recording ends the launch."""
-    options = {
-        name: LaunchConfiguration(name).perform(context) for name in ("source", "rate", "start", "loop", "follow")
-    }
-    arguments = [options["source"], "--start", options["start"], "--listeners", "1", "--wait", "60"]
-    if options["follow"] == "true":
-        arguments += ["--follow", "/vps/panoptic/segments"]
-    else:
-        arguments += ["--rate", options["rate"]]
-    if options["loop"] == "true":
-        arguments.append("--loop")
+    source, rate, start = (LaunchConfiguration(name).perform(context) for name in ("source", "rate", "start"))
+    pace = ["--follow", "/vps/panoptic/segments"] if is_set("follow", context) else ["--rate", rate]
+    loop = ["--loop"] if is_set("loop", context) else []
     replay = Node(
         package="videocups_perception",
         executable="replay_node",
-        arguments=arguments,
+        arguments=[source, "--start", start, "--listeners", "1", "--wait", "60", *pace, *loop],
         output="screen",
         on_exit=Shutdown(reason="the recording has ended"),
     )
@@ -50,15 +64,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("camera_info_topic", default_value="", description="CameraInfo topic, if there is one."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Times real time."),
         DeclareLaunchArgument("start", default_value="0.0", description="Seconds to skip at the beginning."),
-        DeclareLaunchArgument("loop", default_value="false", description="true: begin again at the end."),
         DeclareLaunchArgument(
-            "follow", default_value="false", description="true: as fast as the node follows, no frame is lost."
+            "loop", default_value="false", description="true: begin again at the end.", choices=TRUTHS
         ),
-        DeclareLaunchArgument("rviz", default_value="false", description="true: open RViz with the results."),
+        DeclareLaunchArgument(
+            "follow",
+            default_value="false",
+            description="true: as fast as the node follows, every frame is processed.",
+            choices=TRUTHS,
+        ),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", description="true: open RViz with the results.", choices=TRUTHS
+        ),
     ]
-    passed = ("bundle", "image_topic", "image_transport", "camera_info_topic", "rviz")
-    vps = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(VPS_LAUNCH),
-        launch_arguments=[*((name, LaunchConfiguration(name)) for name in passed), ("use_sim_time", "true")],
-    )
-    return LaunchDescription([*arguments, vps, OpaqueFunction(function=make_replay)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=make_vps), OpaqueFunction(function=make_replay)])

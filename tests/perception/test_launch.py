@@ -62,12 +62,14 @@ def test_every_argument_is_explained(path):
     assert all(isinstance(text, str) and text.endswith(".") for text in arguments.values())
 
 
+def table(path, name):
+    """The syntax of a dictionary at the top of a launch file."""
+    tree = ast.parse(path.read_text())
+    return next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == name)
+
+
 def vps_parameters():
-    tree = ast.parse(VPS.read_text())
-    table = next(
-        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "PARAMETERS"
-    )
-    return {key.value for key in table.keys}
+    return {key.value for key in table(VPS, "PARAMETERS").keys}
 
 
 def test_launch_arguments_and_the_parameter_file_name_real_parameters():
@@ -85,6 +87,14 @@ def test_what_the_other_launch_files_pass_on_exists():
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").lower() == "passed":
                 names = {element.value for element in ast.walk(node.value) if isinstance(element, ast.Constant)}
                 assert {name for name in names if name} <= taken
+
+
+def test_a_replay_that_follows_sets_what_an_evaluation_needs():
+    """The settings that docs/deploy.md names; here read, in the test with launch seen to arrive."""
+    settings = ast.literal_eval(table(FILES[1], "EVERY_FRAME"))
+    assert settings.keys() <= vps_parameters()
+    parameters = NodeParameters(**settings)
+    assert (parameters.drop_policy, parameters.input_reliability) == ("none", "reliable")
 
 
 def start(path, *arguments):
@@ -113,7 +123,7 @@ def wait_for_state(spinner, node, label):
                     break
                 time.sleep(0.01)
             if answer.done() and answer.result().current_state.label == label:
-                return
+                return asker
         assert time.monotonic() < deadline_s, f"{node} is not {label}"
         time.sleep(0.1)
 
@@ -139,18 +149,51 @@ def test_multi_camera_launch_brings_one_node_up_for_each_camera(spinner, bundle_
     assert process.returncode == 0, output
 
 
-@needs_launch
-def test_replay_launch_ends_with_the_recording(tmp_path, bundle_folder):
+@pytest.fixture
+def clip(tmp_path):
     import cv2
 
     from videocups_core.clip import ClipInfo, write_clip_info
     from videocups_core.standin import StandInWorld
 
-    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames").mkdir(parents=True)
     for index in range(5):
         cv2.imwrite(str(tmp_path / "frames" / f"{index:06d}.png"), StandInWorld().image_rgb(index))
     write_clip_info(tmp_path, ClipInfo("clip", "cam", 512, 256, tuple(range(1, 500, 100)), image_suffix=".png"))
-    process = start(FILES[1], f"bundle:={bundle_folder}", f"source:={tmp_path}", "follow:=true")
+    return tmp_path
+
+
+@needs_launch
+def test_replay_launch_ends_with_the_recording(clip, bundle_folder):
+    process = start(FILES[1], f"bundle:={bundle_folder}", f"source:={clip}", "follow:=true")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
     assert "replayed image 5, answered 5, unanswered 0" in output
+
+
+@needs_launch
+@pytest.mark.parametrize(("follow", "expected"), [("true", ["none", "reliable"]), ("false", ["newest", "best_effort"])])
+def test_replay_launch_drops_frames_only_in_real_time(spinner, clip, bundle_folder, follow, expected):
+    from rcl_interfaces.srv import GetParameters
+
+    process = start(FILES[1], f"bundle:={bundle_folder}", f"source:={clip}", f"follow:={follow}", "loop:=True")
+    node = wait_for_state(spinner, "/vps", "active").node
+    client = node.create_client(GetParameters, "/vps/get_parameters")
+    assert client.wait_for_service(15)
+    answer = client.call_async(GetParameters.Request(names=["drop_policy", "input_reliability"]))
+    deadline_s = time.monotonic() + 15
+    while not answer.done():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert [value.string_value for value in answer.result().values] == expected
+    finish(process)
+
+
+@needs_launch
+@pytest.mark.parametrize("given", ["rotation_deg:=45", "drop_policy:=all", "autostart:=maybe"])
+def test_a_wrong_argument_is_named(given):
+    process = start(VPS, given)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    name, _, value = given.partition(":=")
+    assert f'"{name}" provided value "{value}" is not valid' in output

@@ -44,7 +44,7 @@ def header_at(stamp_ns):
     return header
 
 
-def write_bag(folder, count, period_ms, storage="mcap", topic="/image", compression=None):
+def write_bag(folder, count, period_ms, storage="mcap", compression=None, topics=("/image",)):
     """Write a bag of world frames, logged 5 ms after their stamps; also a topic of a type that nobody has."""
     types = get_typestore(Stores.ROS2_JAZZY)
     from rosbags.typesys import get_types_from_msg
@@ -55,13 +55,14 @@ def write_bag(folder, count, period_ms, storage="mcap", topic="/image", compress
     if compression is not None:
         bag.set_compression(compression, CompressionFormat.ZSTD)
     with bag as writer:
-        images = writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=types)
+        images = [writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=types) for topic in topics]
         unknown = writer.add_connection("/unknown", "nowhere_msgs/msg/Unknown", typestore=types)
         for index in range(count):
             stamp_ns = T0 + index * period_ms * MS
             message = image_message(header_at(stamp_ns), WORLD.image_rgb(index), "rgb8")
             recorded.append(bytes(serialize_message(message)))
-            writer.write(images, stamp_ns + 5 * MS, recorded[-1])
+            for camera in images:
+                writer.write(camera, stamp_ns + 5 * MS, recorded[-1])
             writer.write(unknown, stamp_ns + 6 * MS, b"\x00\x01\x00\x00\x07")
     return recorded
 
@@ -213,12 +214,13 @@ def test_numbers_that_mean_nothing_are_refused(option, capsys):
 
 
 def test_as_fast_as_the_node_follows_no_frame_is_lost(make_rig, play, tmp_path):
-    write_bag(tmp_path / "bag", 30, 1000)  # half a minute of recording
+    write_bag(tmp_path / "bag", 30, 1000, topics=("/image", "/other"))  # half a minute of recording
     rig = make_rig(input_reliability="reliable")
     rig.listen_to_results()
+    rig.observer.create_subscription(Image, "/other", lambda message: None, 10)  # as RViz would; it gets no answers
     rig.start()
     start_s = time.monotonic()
-    node, _ = play(tmp_path / "bag", "--follow", "/vps/panoptic/segments", listeners=2, timeout_s=28)
+    node, _ = play(tmp_path / "bag", "--follow", "/vps/panoptic/segments", listeners=3, timeout_s=28)
     assert time.monotonic() - start_s < 20.0
     assert node.exit_status == 0
     assert (node.follow_pace.answered, node.follow_pace.unanswered) == (30, 0)

@@ -20,6 +20,13 @@ from launch import LaunchContext, LaunchDescription
 
 SHARE = FindPackageShare("videocups_perception")
 
+
+def is_true(text: str) -> bool:
+    """Read one of TRUTHS."""
+    return text.lower() == "true"
+
+
+TRUTHS = ("true", "false", "True", "False")
 # name of the argument and of the node's parameter, what it does, how its text becomes a value
 PARAMETERS = {
     "bundle": ("Folder of the model bundle (model.onnx and model.json); none: the shipped model.", str),
@@ -29,22 +36,24 @@ PARAMETERS = {
     "rotation_deg": ("Clockwise turn that brings the picture upright: 0, 90, 180 or 270.", int),
     "device": ("Where the network runs: auto, cpu, cuda or cuda:N.", str),
     "drop_policy": ("newest: always the latest frame; none: every frame (evaluation of bags).", str),
-    "autostart": ("true: configure and activate at once; false: wait for a lifecycle manager.", None),
-    "use_sim_time": ("true: take the time from /clock (replayed recordings).", None),
+    "input_reliability": ("best_effort, or reliable: no image is lost on the way (evaluation of bags).", str),
+    "autostart": ("true: configure and activate at once; false: wait for a lifecycle manager.", is_true),
+    "use_sim_time": ("true: take the time from /clock (replayed recordings).", is_true),
 }
-
-
-def truth(text: str) -> bool:
-    """Read true or false."""
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"expected true or false, got {text!r}")
-    return text.lower() == "true"
+CHOICES = {
+    "image_transport": ("raw", "compressed"),
+    "rotation_deg": ("0", "90", "180", "270"),
+    "drop_policy": ("newest", "none"),
+    "input_reliability": ("best_effort", "reliable"),
+    "autostart": TRUTHS,
+    "use_sim_time": TRUTHS,
+}
 
 
 def given_parameters(context: LaunchContext) -> dict[str, object]:
     """Return the arguments that the user gave, as parameters of the node."""
     texts = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    return {name: (PARAMETERS[name][1] or truth)(text) for name, text in texts.items() if text}
+    return {name: PARAMETERS[name][1](text) for name, text in texts.items() if text}
 
 
 def make_node(context: LaunchContext) -> list[LifecycleNode]:
@@ -80,10 +89,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node, one per camera."),
         DeclareLaunchArgument("params_file", default_value=default_file, description="YAML file with parameters."),
         *(
-            DeclareLaunchArgument(name, default_value="", description=f"{text} Empty: as in params_file.")
+            DeclareLaunchArgument(
+                name,
+                default_value="",
+                description=f"{text} Empty: as in params_file.",
+                choices=["", *CHOICES[name]] if name in CHOICES else None,
+            )
             for name, (text, _) in PARAMETERS.items()
         ),
-        DeclareLaunchArgument("rviz", default_value="false", description="true: open RViz with the results."),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", description="true: open RViz with the results.", choices=TRUTHS
+        ),
     ]
     rviz = Node(
         package="rviz2",

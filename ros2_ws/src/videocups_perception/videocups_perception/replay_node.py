@@ -39,6 +39,7 @@ class ReplayNode(Node):
         self._stopped = threading.Event()
         self._clock_pace = ClockPace(options.rate, self._stopped)
         self.follow_pace: FollowPace | None = None
+        self._answered_topics: frozenset[str] = frozenset()  # with --follow: whose images are waited for
         self.published: Counter[str] = Counter()
         self._clock = self.create_publisher(Clock, "/clock", 10)
         self._publishers_of_topics: dict[str, Publisher[Any]] = {}
@@ -86,6 +87,8 @@ class ReplayNode(Node):
         status = 0
         try:
             self._wait_for_consumers()
+            if self.follow_pace is not None:
+                self._answered_topics = self._find_answered_topics()
             while not self._stopped.is_set():
                 self._play_once()
                 if not self._options.loop:
@@ -105,11 +108,7 @@ class ReplayNode(Node):
         """Wait until the images have their listeners: who plays to an empty room loses the first frames."""
         follows = self.follow_pace is not None
         wanted = max(self._options.listeners, 1) if follows else self._options.listeners
-        images = [
-            self._publishers_of_topics[channel.topic]
-            for channel in self._source.channels
-            if channel.kind in IMAGE_KINDS and channel.topic in self._publishers_of_topics
-        ]
+        images = [self._publishers_of_topics[topic] for topic in self._image_topics()]
         if not wanted or not images:
             return
         deadline_s = time.monotonic() + self._options.wait
@@ -125,6 +124,26 @@ class ReplayNode(Node):
                     "start the consumers first, or give a longer --wait"
                 )
             self._stopped.wait(0.02)
+
+    def _image_topics(self) -> list[str]:
+        played = self._publishers_of_topics
+        return [
+            channel.topic
+            for channel in self._source.channels
+            if channel.kind in IMAGE_KINDS and channel.topic in played
+        ]
+
+    def _find_answered_topics(self) -> frozenset[str]:
+        """Return the images that the answering node hears; where a relay lies between, all that somebody hears."""
+        answering = {
+            (end.node_namespace, end.node_name) for end in self.get_publishers_info_by_topic(self._options.follow)
+        }
+        hearing = {
+            topic: {(end.node_namespace, end.node_name) for end in self.get_subscriptions_info_by_topic(topic)}
+            for topic in self._image_topics()
+        }
+        heard_directly = frozenset(topic for topic, nodes in hearing.items() if nodes & answering)
+        return heard_directly or frozenset(topic for topic, nodes in hearing.items() if nodes)
 
     def _play_once(self) -> None:
         self._clock_pace.restart()
@@ -148,7 +167,7 @@ class ReplayNode(Node):
             )
 
     def _send(self, record: Record) -> None:
-        if self.follow_pace is not None and record.kind in IMAGE_KINDS:
+        if self.follow_pace is not None and record.topic in self._answered_topics:
             stamp = record.header_stamp_ns()
             if stamp is not None:
                 self.follow_pace.wait_for_room()
@@ -179,7 +198,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1.0, help="times real time (default 1)")
     parser.add_argument("--follow", default="", metavar="TOPIC",
                         help="as fast as a consumer follows: wait for the PanopticFrame on TOPIC that answers "
-                        "each image, e.g. /vps/panoptic/segments")  # fmt: skip
+                        "each image it is made of, e.g. /vps/panoptic/segments")  # fmt: skip
     parser.add_argument(
         "--window",
         type=int,
