@@ -2,7 +2,7 @@
 
     python benchmarks/learned_cues.py --out runs/learned              # as labels use them, minutes on a CPU
     python benchmarks/learned_cues.py --out runs/learned --only flow  # that half alone
-    python benchmarks/learned_cues.py --out runs/learned --raft       # flow_tiny.yaml (RAFT, SMURF's losses) as well
+    python benchmarks/learned_cues.py --out runs/learned --tiny       # small RAFT and Dynamo-Depth whole as well
     python benchmarks/learned_cues.py --out runs/learned --gpu        # RAFT and Dynamo-Depth whole, in ten minutes
 
 With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit, and schedules shrink as a whole.
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ from videocups.cues.smurf.training import train_flow
 from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
 from videocups.train.checkpoint import Checkpoint, read_checkpoint
 from videocups.train.config_file import read_config
-from videocups_core.clip import Clip
 
 MEASURING_S = 80.0  # kept free for the classical cues on the CPU and for measuring
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -71,12 +71,7 @@ CPU_FLOW = [
 ]  # fmt: skip
 Image = NDArray[np.uint8]
 Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
-STILL, BEST_FLOW, QUALITY_CUES, LEARNED_DEPTH = (
-    "no motion",
-    "DIS medium, 2x image",
-    "classical, quality",
-    "learned depth",
-)
+STILL, BEST_FLOW, BEST_CUES, DEPTH = "no motion", "DIS medium, 2x image", "classical, quality", "depth"
 
 
 class StillFlow:
@@ -120,7 +115,7 @@ def flow_half(options: argparse.Namespace, train: list[Path], held: list[Path]) 
         done = learn(options, training, train, folder, config, 0.45)
         name = f"{done.kind}, step {done.step} of {done.steps}"
         estimators[name] = open_flow(options.out / folder, device=options.device)
-        rivals[name] = STILL if folder == "raft" else BEST_FLOW
+        rivals[name] = STILL if folder == "flow_tiny" else BEST_FLOW
     errors = print_flow(held, estimators)
     return [
         (f"flow, {kind}, {name} against {rival}", errors[name][kind], errors[rival][kind])
@@ -134,37 +129,39 @@ def flow_trainings(options: argparse.Namespace) -> list[tuple[str, Any, Train]]:
     if options.gpu:
         return [("flow", read_config(SmurfConfig, CONFIGS / "flow.yaml", GPU_FLOW), train_flow)]
     refined = "flow", read_config(RefinedConfig, CONFIGS / "flow_refined.yaml", CPU_FLOW), train_refined
-    raft = "raft", read_config(SmurfConfig, CONFIGS / "flow_tiny.yaml"), train_flow
-    return [refined, raft] if options.raft else [refined]
+    tiny = "flow_tiny", read_config(SmurfConfig, CONFIGS / "flow_tiny.yaml"), train_flow
+    return [refined, tiny] if options.tiny else [refined]
 
 
 def depth_half(options: argparse.Namespace, train: list[Path], held: list[Path]) -> list[tuple[str, float, float]]:
     """Train depth, print it and motion beside the classical ones, and return what is claimed of them."""
-    file = CONFIGS / ("depth.yaml" if options.gpu else "depth_small.yaml")
-    config = read_config(DynamoConfig, file, GPU_DEPTH if options.gpu else [])
-    done = learn(options, train_depth, train, "depth", config, 1.0)
-    dynamo = DynamoCues(options.out / "depth", device=options.device)
-    sources: dict[str, Callable[[Clip], Cues]] = {
+    sources: dict[str, Callable[[RenderedClip], Cues]] = {
         "one depth, no motion": flat_cues,
         "classical, fast": lambda clip: classical_cues(clip, FAST),
-        QUALITY_CUES: lambda clip: classical_cues(clip, QUALITY),
-        LEARNED_DEPTH: lambda clip: classical_cues(clip, QUALITY, dynamo),
+        BEST_CUES: lambda clip: classical_cues(clip, QUALITY),
     }
-    if sum(dynamo.config.schedule.epochs[2:]):
-        sources["the network's mask"] = lambda clip: learned_cues(clip, dynamo)
-    print(f"\nlearned depth: step {done.step} of {done.steps}")
+    for name, config in depth_trainings(options).items():
+        done = learn(options, train_depth, train, name, config, 1.0)
+        dynamo = DynamoCues(done.folder, device=options.device)
+        sources[name] = partial(classical_cues, config=QUALITY, dynamo=dynamo)
+        if sum(dynamo.config.schedule.epochs[2:]):
+            sources[f"{name}, its own mask"] = partial(learned_cues, estimator=dynamo)
     scores = print_cues(held, sources)
-    ours, theirs = scores[LEARNED_DEPTH], scores[QUALITY_CUES]
+    ours, theirs = scores[DEPTH], scores[BEST_CUES]
     return [
         ("AbsRel of learned depth against the quality preset's", mean(ours.depth.abs_rel), mean(theirs.depth.abs_rel)),
-        ("the same of movers", mean(ours.movers.pixels), mean(theirs.movers.pixels)),
-        ("1 - AUC of motion with learned depth against the quality preset's", *miss(ours, theirs, MotionQuality.auc)),
-        ("1 - F1 of the same", *miss(ours, theirs, MotionQuality.f1)),
+        ("the same of moving objects", mean(ours.movers.pixels), mean(theirs.movers.pixels)),
+        ("1 - AUC of motion, with learned depth and without", 1 - ours.motion.auc(), 1 - theirs.motion.auc()),
+        ("1 - F1 of the same", 1 - ours.motion.f1(), 1 - theirs.motion.f1()),
     ]
 
 
-def miss(ours: CueScores, theirs: CueScores, score: Callable[[MotionQuality], float]) -> tuple[float, float]:
-    return 1 - score(ours.motion), 1 - score(theirs.motion)
+def depth_trainings(options: argparse.Namespace) -> dict[str, DynamoConfig]:
+    """Return the name and config of each training of depth that is wanted."""
+    if options.gpu:
+        return {DEPTH: read_config(DynamoConfig, CONFIGS / "depth.yaml", GPU_DEPTH)}
+    small = {DEPTH: read_config(DynamoConfig, CONFIGS / "depth_small.yaml")}
+    return small | ({"depth_tiny": read_config(DynamoConfig, CONFIGS / "depth_tiny.yaml")} if options.tiny else {})
 
 
 def mean(parts: list[Any]) -> float:
@@ -176,7 +173,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
     parser.add_argument("--gpu", action="store_true", help="the published sizes on a GPU instead of small nets")
     parser.add_argument("--only", choices=("flow", "depth"), help="one half")
-    parser.add_argument("--raft", action="store_true", help="train flow_tiny.yaml as well; it must beat no motion")
+    parser.add_argument("--tiny", action="store_true", help="flow_tiny.yaml and depth_tiny.yaml as well")
     parser.add_argument("--minutes", type=float, help="fit everything into this (default: 9 with --gpu, else no limit)")
     parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
     parser.add_argument("--train-clips", type=int, help="default 8, with --gpu 24")
@@ -227,11 +224,11 @@ def clips(
         for seed in seeds
     }
     missing = {path: config for path, config in wanted.items() if not path.exists()}
-    list(pool.map(rendered, missing.values(), missing))
+    list(pool.map(render, missing.values(), missing))
     return list(wanted)
 
 
-def rendered(config: WorldConfig, path: Path) -> Path:
+def render(config: WorldConfig, path: Path) -> Path:
     return write_clip(World(config), path)
 
 
@@ -241,11 +238,10 @@ def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> dict[s
     table = {}
     for name, estimator in estimators.items():
         errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": [], "hidden": []}
-        for folder in held:
-            clip = Clip(folder)
+        for clip in map(RenderedClip, held):
             for index in range(1, len(clip) - 1, 3):
-                truth = read_truth(folder, index)
-                estimate = estimator.flow_px(clip.frame_rgb(index), clip.frame_rgb(index + 1))
+                truth = read_truth(clip.folder, index)
+                estimate = estimator.flow_px(clip.rgb(index), clip.rgb(index + 1))
                 error = np.linalg.norm(estimate - truth.flow_fw_px, axis=2).astype(np.float64)
                 known, hidden = np.isfinite(error), truth.occluded_fw
                 moving = np.isin(truth.track_map, truth.moving_tracks)
@@ -257,14 +253,14 @@ def print_flow(held: list[Path], estimators: dict[str, FlowEstimator]) -> dict[s
     return table
 
 
-def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> dict[str, CueScores]:
+def print_cues(held: list[Path], sources: dict[str, Callable[[RenderedClip], Cues]]) -> dict[str, CueScores]:
     """Print a table and return its counts."""
-    print(f"{'depth and motion':<22} AbsRel  delta<1.25  AbsRel of movers  objects within 20 %  motion F1    AUC")
+    print(f"\n{'depth and motion':<24} AbsRel  delta<1.25  AbsRel of movers  objects within 20 %  motion F1    AUC")
     table = {}
     for name, source in sources.items():
         scores = table[name] = CueScores()
         for clip in map(RenderedClip, held):
-            for index, depth, motion in source(Clip(clip.folder)):
+            for index, depth, motion in source(clip):
                 truth = clip.truth(index)
                 scores.depth.add(depth, truth.depth_m)
                 scores.movers.add(depth, truth)
@@ -272,29 +268,28 @@ def print_cues(held: list[Path], sources: dict[str, Callable[[Clip], Cues]]) -> 
         near = scores.movers.objects
         cells = f"{mean(scores.depth.abs_rel):6.3f} {mean(scores.depth.delta):11.3f} {mean(scores.movers.pixels):17.3f}"
         cells += f" {mean(near):11.2f} of {len(near):<4} {scores.motion.f1():11.3f} {scores.motion.auc():6.3f}"
-        print(f"{name:<22} {cells}", flush=True)
+        print(f"{name:<24} {cells}", flush=True)
     return table
 
 
-def flat_cues(clip: Clip) -> Cues:
+def flat_cues(clip: RenderedClip) -> Cues:
     for index in range(1, len(clip) - 1):
-        shape = (clip.info.height, clip.info.width)
+        shape = (clip.camera.height, clip.camera.width)
         yield index, np.ones(shape, np.float32), np.zeros(shape, np.float32)
 
 
-def classical_cues(clip: Clip, config: Any, dynamo: DynamoCues | None = None) -> Cues:
+def classical_cues(clip: RenderedClip, config: Any, dynamo: DynamoCues | None = None) -> Cues:
     """Yield classical cues; with a network, its depth, and motion held against that."""
-    assert clip.info.camera is not None
-    geometry = survey(clip.frame_rgb, len(clip), clip.info.camera, config)
+    around = clip.rgb, len(clip), clip.camera
     known = None if dynamo is None else dynamo.known_depth
-    for cues in iter_cues(clip.frame_rgb, len(clip), clip.info.camera, geometry, config, known=known):
+    for cues in iter_cues(*around, survey(*around, config), config, known=known):
         if 0 < cues.index < len(clip) - 1:
-            depth = cues.depth_heights if dynamo is None else dynamo.depth(clip.frame_rgb(cues.index))
+            depth = cues.depth_heights if dynamo is None else dynamo.depth(clip.rgb(cues.index))
             yield cues.index, depth, cues.motion
 
 
-def learned_cues(clip: Clip, estimator: DynamoCues) -> Cues:
-    for index, cues in enumerate(estimator.of_clip(clip.frame_rgb, len(clip))):
+def learned_cues(clip: RenderedClip, estimator: DynamoCues) -> Cues:
+    for index, cues in enumerate(estimator.of_clip(clip.rgb, len(clip))):
         if 0 < index < len(clip) - 1:
             yield index, cues.depth, cues.motion
 
