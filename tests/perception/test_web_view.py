@@ -105,6 +105,16 @@ def test_the_page_is_told_what_the_node_said(view):
         assert 0 < state["latency_ms"] < 5000
 
 
+def test_stamps_of_another_clock_are_no_latency(view):
+    """A replayed recording without use_sim_time: its age in years says nothing."""
+    rig, web = view
+    with viewer(web) as states:
+        rig.wait(lambda: rig.node.count_subscribers("/vps/panoptic/segments") > 1)
+        said, _ = rig.exchange(rig.image(0, 1_650_000_000_000_000_000))
+        state = next(state for state in states if state.get("frame") == said.frame_index)
+    assert state["latency_ms"] is None
+
+
 def test_nobody_looking_costs_nothing(view):
     rig, web = view
     assert rig.node.count_subscribers("/vps/overlay/image") == 0

@@ -29,6 +29,7 @@ from videocups_perception.web_tables import diagnostics_table, label_names, trac
 
 DEMAND_PERIOD_S = 0.25
 RATE_WINDOW = 30  # frames the shown rate is taken over
+OTHER_CLOCK_NS = 3_600_000_000_000  # stamps an hour from now are a recording's, and this node has no use_sim_time
 
 
 class WebView(Node):
@@ -133,7 +134,7 @@ class WebView(Node):
                 "epoch": frame.track_epoch,
                 "size": [frame.width, frame.height],
                 "stamp": f"{frame.header.stamp.sec}.{frame.header.stamp.nanosec:09d}",
-                "latency_ms": latency_ns / 1e6,
+                "latency_ms": latency_ns / 1e6 if abs(latency_ns) < OTHER_CLOCK_NS else None,
                 "rate_hz": (len(self._arrivals_s) - 1) / span_s if span_s > 0 else 0.0,
                 "tracks": track_table(frame, self._names),
                 "diagnostics": self._diagnostics,

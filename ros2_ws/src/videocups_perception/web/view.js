@@ -41,6 +41,12 @@ function remember(name, value, digits) {
   plot(element(`${name}-plot`), history[name]);
 }
 
+function showLatency(ms) {
+  element("latency-unit").textContent = ms === null ? "stamps of another clock: use_sim_time" : "ms, now − stamp";
+  if (ms === null) element("latency").textContent = "–";
+  else remember("latency", ms, 1);
+}
+
 function showTracks(tracks) {
   element("track-count").textContent = tracks.length;
   element("track-rows").replaceChildren(
@@ -94,6 +100,7 @@ function showPicture(frame) {
   const next = new Image();
   next.onload = () => {
     element("overlay").src = next.src;
+    element("overlay").hidden = false;
     element("no-picture").hidden = true;
     loading = false;
   };
@@ -110,7 +117,7 @@ events.onmessage = (event) => {
   lastFrameAt = Date.now();
   element("model").textContent = `${state.model} · ${state.size.join(" × ")} px · frame ${state.frame} · epoch ${state.epoch}`;
   remember("rate", state.rate_hz, 1);
-  remember("latency", state.latency_ms, 1);
+  showLatency(state.latency_ms);
   showTracks(state.tracks);
   showPicture(state.frame);
   showStatus();
