@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from tests.training.pipeline.artefacts import artefacts
 
 from videocups.cli import main
@@ -18,6 +19,8 @@ from videocups.pipeline.coco_panoptic import write_coco
 from videocups.pipeline.commands import label_parser
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import LabelConfig, label_config, read_label_config
+from videocups.pipeline.learned_cues import LearnedConfig
+from videocups.pipeline.run import RunConfig
 from videocups.synthetic import World, WorldConfig
 from videocups.synthetic.storage import write_clip
 from videocups_core.clip import read_clip_info, read_rgb, write_clip_info
@@ -269,6 +272,17 @@ def test_commands_of_the_page_parse() -> None:
     assert len(commands) >= 4
     for command in commands:
         label_parser().parse_args(command.split())
+
+
+def test_settings_of_the_page_parse() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    configs = [label_config(yaml.safe_load(block), "page") for block in blocks]
+    assert [config.run.batch for config in configs if config.run != RunConfig()] == [16]
+    (learned,) = (config.learned for config in configs if config.learned != LearnedConfig())
+    assert learned == LearnedConfig(Path("runs/flow"), Path("runs/depth"))
+    for inline in re.findall(r"`(\w+: \{.*?\})`", page):
+        label_config(yaml.safe_load(inline), "page")
 
 
 def test_help_needs_no_heavy_imports() -> None:
