@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,8 +78,53 @@ def test_a_missing_extra_is_one_sentence_with_the_pip_command(monkeypatch, capsy
     message = capsys.readouterr().err
     assert message == (
         "videocups needy: needs the Python package 'numba', which is not installed here; "
-        "pip install 'videocups[train]' brings it\n"
+        "call .venv-training/bin/videocups of ./setup.sh, or bring it with pip install './training[train]'\n"
     )
+
+
+def fail(argv):
+    """Stand for a command that meets what only the system speaks of."""
+    if argv[0] == "memory":
+        raise MemoryError("Unable to allocate 74.5 GiB")
+    Path(argv[0]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("nowhere.yaml", "nowhere.yaml does not exist; check the path"),
+        (".", ". is a folder; give a file"),
+        ("file/below", "file/below is a file where a folder is needed; give another path"),
+        ("memory", "the memory did not suffice (Unable to allocate 74.5 GiB); take less at once"),
+    ],
+)
+def test_what_the_system_says_becomes_a_sentence_with_a_remedy(tmp_path, monkeypatch, capsys, place, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setitem(COMMANDS, "failing", ("tests.training.test_cli:fail", ""))
+    assert main(["failing", place]) == 1
+    assert capsys.readouterr().err == f"videocups failing: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["render", "--out", "big", "--size", "100000x100000"], "at most 16,777,216 pixels, got 100000×100000; give"),
+        (["bag", "render", "--out", "big", "--size", "100000x100000"], "at most 16,777,216 pixels"),
+        (["run", "bag", "--out", "out", "--config", "list.yaml"], "list.yaml must be a mapping of settings"),
+        (["run", "bag", "--out", "out", "--config", "broken.yaml"], "broken.yaml is no YAML: "),
+        (["run", "bag", "--out", "out", "--config", "binary.yaml"], "binary.yaml is no YAML: "),
+    ],
+)
+def test_wrong_input_is_a_sentence(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    Path("list.yaml").write_text("- a\n")
+    Path("broken.yaml").write_text("flow: [\n")
+    Path("binary.yaml").write_bytes(b"\xff\xfe")
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["binary.yaml", "broken.yaml", "list.yaml"]
 
 
 def needy(argv):

@@ -153,7 +153,7 @@ def test_settings_from_file_and_command_line(tmp_path):
     with pytest.raises(ValueError, match="KEY=VALUE"):
         read_config(LoopConfig, None, ["seed"])
     path.write_text("seed: [")
-    with pytest.raises(ValueError, match="is no YAML file"):
+    with pytest.raises(ValueError, match="is no YAML: "):
         read_config(LoopConfig, path)
 
 

@@ -36,6 +36,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mapping": ("videocups.evaluate.commands:mapping", "show and edit the pseudo-class to class matching"),
 }
 
+FILE_ERRORS: dict[type[OSError], str] = {
+    FileNotFoundError: "does not exist; check the path",
+    PermissionError: "may not be read or written; check its owner and rights",
+    IsADirectoryError: "is a folder; give a file",
+    NotADirectoryError: "is a file where a folder is needed; give another path",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status."""
@@ -61,14 +68,27 @@ def run(name: str, arguments: list[str]) -> int:
         if not error.name or error.name.startswith("videocups"):
             raise  # a package of our own that is missing is a broken installation, not a missing extra
         sentence = f"needs the Python package '{error.name}', which is not installed here"
-        print(f"videocups {name}: {sentence}; pip install 'videocups[train]' brings it", file=sys.stderr)
+        remedy = "call .venv-training/bin/videocups of ./setup.sh, or bring it with pip install './training[train]'"
+        print(f"videocups {name}: {sentence}; {remedy}", file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
-        print(f"videocups {name}: {error}", file=sys.stderr)
+        print(f"videocups {name}: {sentence_of(error)}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        print(f"videocups {name}: the memory did not suffice{reason}; take less at once", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"videocups {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def sentence_of(error: OSError | ValueError) -> str:
+    """Return what an error says, with a remedy where the system has spoken and not one of us."""
+    for kind, remedy in FILE_ERRORS.items():
+        if isinstance(error, kind) and error.errno is not None and error.filename is not None:
+            return f"{error.filename} {remedy}"
+    return str(error)
 
 
 def usage() -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from videocups.train.config_file import read_yaml
 from videocups_core.config import from_mapping, setting
 
 SCHEMA_VERSION = 1
@@ -59,10 +58,7 @@ def zoo_path() -> Path:
 def read_zoo(path: Path | None = None) -> tuple[ZooEntry, ...]:
     """Read and check the table; unknown keys, gaps and double names are ValueErrors."""
     file = path or zoo_path()
-    try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}; correct it") from error
+    content = read_yaml(file)
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{file} needs schema_version: {SCHEMA_VERSION}")
     rows = content.get("weights")

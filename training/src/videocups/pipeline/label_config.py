@@ -22,6 +22,7 @@ from videocups.pipeline.run import RunConfig
 from videocups.pipeline.semantic_stages import SemanticsConfig, semantic_stages
 from videocups.pipeline.stage import Stages
 from videocups.pipeline.thing_stages import thing_stages
+from videocups.train.config_file import merged, read_yaml
 from videocups_core.config import from_mapping, setting, to_mapping
 
 
@@ -30,7 +31,7 @@ class LabelConfig:
     """What ``label.yaml`` may override."""
 
     # settings of the cues to start from; what the file names overrides them
-    preset: Literal["quality", "fast"] = setting("quality", "settings of the cues to start from: quality or fast")
+    preset: Literal["fast", "quality", "thorough"] = setting("quality", "settings of the cues to start from")
     run: RunConfig = field(default_factory=RunConfig)
     cues: ClassicalConfig = field(default_factory=ClassicalConfig)
     learned: LearnedConfig = field(default_factory=LearnedConfig)
@@ -64,26 +65,14 @@ def read_label_config(path: Path | None) -> LabelConfig:
     """Read a YAML file of overrides; None is all defaults."""
     if path is None:
         return LabelConfig()
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
-    return label_config(content, str(path))
+    return label_config(read_yaml(path) or {}, str(path))
 
 
 def label_config(content: Mapping[str, Any], source: str) -> LabelConfig:
     """Return the preset that ``content`` names, overridden by the rest of it; unknown keys fail."""
+    if not isinstance(content, Mapping):
+        return from_mapping(LabelConfig, content, source)  # which says what it is instead
     preset = from_mapping(LabelConfig, {key: content[key] for key in ("preset",) if key in content}, source).preset
     branch = PRESETS[preset]
     start = to_mapping(LabelConfig(preset, cues=branch.cues, instances=branch.instances, tracking=branch.tracking))
-    return from_mapping(LabelConfig, _merged(start, content), source)
-
-
-def _merged(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(start)
-    for key, value in changes.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    return from_mapping(LabelConfig, merged(start, content), source)

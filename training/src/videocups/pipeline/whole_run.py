@@ -168,13 +168,9 @@ def read_settings(path: Path | None) -> RunSettings:
     """Read the YAML file; None is all defaults."""
     if path is None:
         return RunSettings()
-    import yaml
+    from videocups.train.config_file import read_yaml
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    return from_mapping(RunSettings, content, str(path))
+    return from_mapping(RunSettings, read_yaml(path), str(path))
 
 
 def options(values: Mapping[str, Any]) -> list[str]:

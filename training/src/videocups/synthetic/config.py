@@ -9,6 +9,8 @@ from videocups_core.types import CameraModel
 
 SCENARIOS = ("auto", "drive", "turn", "stop", "stand", "parked")
 SETTINGS = ("auto", "city", "suburb")
+MAX_PIXELS = 1 << 24
+"""of an image: 4096 × 4096; rendering keeps many fields of that size at once"""
 FIRST_HELD_SEED = 1000
 """Seeds from here on are for evaluation: tune and train on smaller ones only."""
 
@@ -54,6 +56,7 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        self._check_size()
         if self.scenario not in SCENARIOS:
             raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {self.scenario!r}")
         if self.setting not in SETTINGS:
@@ -64,8 +67,6 @@ class WorldConfig:
             raise ValueError(f"seed must be >= 0, got {self.seed}")
         if self.num_frames < 1:
             raise ValueError(f"num_frames must be >= 1, got {self.num_frames}")
-        if self.height < 16 or self.width < 16:
-            raise ValueError(f"the image must be at least 16×16 px, got {self.height}×{self.width}")
         if not 1.0 <= self.fps <= 120.0:
             raise ValueError(f"fps must be in 1..120, got {self.fps}")
         if not 10.0 <= self.horizontal_fov_deg <= 140.0:
@@ -77,6 +78,13 @@ class WorldConfig:
         for field in fields(self):
             if field.name.endswith("_density") and not 0.0 <= getattr(self, field.name) <= 3.0:
                 raise ValueError(f"{field.name} must be in 0..3, got {getattr(self, field.name)}")
+
+    def _check_size(self) -> None:
+        if self.height < 16 or self.width < 16:
+            raise ValueError(f"the image must be at least 16×16 px, got {self.height}×{self.width}")
+        if self.height * self.width > MAX_PIXELS:
+            got = f"{self.height}×{self.width}"
+            raise ValueError(f"the image must have at most {MAX_PIXELS:,} pixels, got {got}; give a smaller size")
 
     def camera(self) -> CameraModel:
         """Return the pinhole camera; pixel centres lie at whole numbers."""

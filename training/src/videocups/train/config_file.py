@@ -31,7 +31,7 @@ def read_config(
         key, separator, value = change.partition("=")
         if not separator or not key:
             raise ValueError(f"--set takes KEY=VALUE, such as loop.seed=1, got {change!r}")
-        overrides[key] = yaml.safe_load(value)
+        overrides[key] = _parsed(value, f"--set {key}")
     return override(config, overrides, source="--set") if overrides else config
 
 
@@ -57,9 +57,17 @@ def named_kind(argv: Sequence[str], kinds: Collection[str], default: str) -> str
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no YAML: {error}; give a text file") from error
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}; correct it") from error
+        raise ValueError(f"{source} is no YAML: {' '.join(str(error).split())}; correct it") from error
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -208,7 +208,10 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read the whole lines of an interrupted writer's journal; the torn last line is left out."""
     path = folder / JOURNAL_FILE
     if not path.is_file():
-        raise PanopticClipError(f"{folder} is no panoptic clip: it has neither {TABLE_FILE} nor {JOURNAL_FILE}")
+        raise PanopticClipError(
+            f"{folder} is no panoptic clip: it has neither {TABLE_FILE} nor {JOURNAL_FILE}; "
+            "make one with 'videocups label' or 'videocups predict'"
+        )
     *lines, torn = path.read_bytes().split(b"\n")
     try:
         header, *rows = [json.loads(line) for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +25,7 @@ SMALL = 0.01
 INITIAL_ERROR, LEAST_ERROR = 0.3, 0.02  # of inverse depth, relative
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Features of ``images`` images side by side in the channels, at five resolutions from 1/2 to 1/32."""
 
     channels: tuple[int, ...]
@@ -43,9 +44,9 @@ class Encoder(nn.Module):
         normal = (images - self.mean) / self.spread
         return self.features(torch.cat([normal, positions(normal)], dim=1) if self.position else normal)
 
+    @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the features of normalised images."""
-        raise NotImplementedError
 
 
 class ResNetEncoder(Encoder):

@@ -135,7 +135,10 @@ def _load(path: Path) -> Any:
             return _load_archive(file)
         if path.suffix == ".pkl":
             return ArrayUnpickler(file, encoding="latin1").load()
-    return torch.load(path, map_location="cpu", weights_only=True)  # torch's format of before 1.6
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)  # torch's format of before 1.6
+    except pickle.UnpicklingError as error:  # its own words are long, and advise to run whatever the file says
+        raise ValueError("it is neither an archive nor a table of tensors") from error
 
 
 def _load_archive(file: Any) -> Any:
