@@ -231,12 +231,39 @@ def test_a_bad_parameter_is_one_sentence_and_status_1(start, bundle_folder):
         ({"drop_policy": "oldest"}, "drop_policy must be one of newest, none, got 'oldest'"),
         ({"queue_depth": 0}, "queue_depth"),
         ({"max_rate_hz": "fast"}, "max_rate_hz must be a float, got 'fast'"),
+        ({"image_topic": "front camera"}, "image_topic must be a topic such as /camera/image_raw, got 'front camera'"),
     ):
         process = start([*NODE, *parameters(bundle=bundle_folder, **settings)])
         output = finish(process)
         assert process.returncode == 1
         assert sentence in output
         assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("node", "arguments", "status", "words"),
+    [
+        ("vps_node", ["--help"], 0, "image_topic           Camera topic, relative to the node's namespace"),
+        ("vps_node", ["--bundle", "x"], 2, "unrecognized arguments: --bundle x"),
+        ("web_view", ["--port", "9"], 2, "unrecognized arguments: --port 9"),
+        ("vps_node", ["--ros-args", "--params-file", "nowhere.yaml"], 1, "nowhere.yaml"),
+        ("replay_node", ["bag", "--ros-args", "--colour"], 1, "--colour"),
+        ("recorder_node", ["--out", "file/below"], 1, "error: file/below: Not a directory; give another path"),
+    ],
+)
+def test_a_wrong_command_line_is_a_sentence(tmp_path, node, arguments, status, words):
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", f"videocups_perception.{node}", *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == status, ended.stderr
+    assert words in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_parameter_that_does_not_exist_is_named(start, bundle_folder):
+    output = finish(start([*NODE, *parameters(bundle=bundle_folder, build_only="true", threads=1, devise="cpu")]))
+    assert "there is no parameter 'devise', so it has no effect; did you mean 'device'?" in output
+    assert output.count("there is no parameter") == 1
 
 
 def test_it_takes_a_parameter_file_and_names(start, spinner, bundle_folder, tmp_path):

@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.utilities import remove_ros_args
 
 
 class ProcessNode(Protocol):
@@ -60,6 +62,19 @@ def require_at_least(
             parser.error(f"--{name.replace('_', '-')} must be a number of at least {least:g}, got {value:g}")
 
 
+def split_arguments(program: str, arguments: list[str] | None) -> tuple[list[str], list[str]]:
+    """Return the command line with the program's name, and what of it is not ROS's.
+
+    A ROS part that cannot be understood ends the process with a sentence and status 1.
+    """
+    given = sys.argv if arguments is None else [program, *arguments]
+    try:
+        return given, remove_ros_args(given)[1:]
+    except RuntimeError as error:
+        reason = re.sub(r", at \S+:\d+", "", str(error))  # lines of the middleware's own source
+        sys.exit(f"error: the ROS part of the command line is wrong: {reason}; correct what follows --ros-args")
+
+
 class FirstSignal:
     """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt and lets no later one disturb the end.
 
@@ -92,15 +107,17 @@ def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> in
     node: ProcessNode | None = None
     status: int | None = None
     first_signal = FirstSignal()
+    started = False
     try:
         keep_large_buffers()
         rclpy.init(args=arguments)
+        started = True
         node = make()
         status = _spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         status = 0
     except RuntimeError:
-        if rclpy.ok():
+        if rclpy.ok() or not started:
             raise
         status = 0  # the signal came between two calls, and the second one met a context that was gone
     except (
@@ -108,7 +125,7 @@ def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> in
         OSError,
         ParameterException,
     ) as error:  # a bad parameter or a missing file; the sentence is all a user needs
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_sentence(error)}\n")
         status = 1
     finally:
         first_signal.expect_no_more()
@@ -117,6 +134,12 @@ def run_node(make: Callable[[], ProcessNode], arguments: list[str] | None) -> in
         rclpy.try_shutdown()
         first_signal.ignore()
     return status or 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; give another path, or mend this one"
+    return str(error)
 
 
 def _spin(node: ProcessNode) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterValueException, InvalidTopicNameException
 from rclpy.parameter import Parameter
+from rclpy.validate_topic_name import validate_topic_name
 
 from videocups_core.panoptic.merge import MergeConfig
 
@@ -146,6 +148,27 @@ def read(node: ParameterNode) -> NodeParameters:
     return NodeParameters(**{info.name: _typed(info, node.get_parameter(info.name).value) for info in _FIELDS})
 
 
+def unknown_overrides(node: Any) -> list[str]:
+    """Return a sentence for each parameter that was given and that the node does not have, so that it has no effect.
+
+    The middleware keeps silent about them. They are no error: a file for all nodes (/**) names those of others too.
+    """
+    names = [info.name for info in _FIELDS]
+    sentences = []
+    for name in node._parameter_overrides:  # rclpy has no public way to them
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean '{near[0]}'?" if near else "docs/tune.md lists all"
+            sentences.append(f"there is no parameter '{name}', so it has no effect; {hint}")
+    return sentences
+
+
+def help_lines() -> list[str]:
+    """Return a line for each parameter: name, default and what it is."""
+    width = max(len(info.name) for info in _FIELDS)
+    return [f"  {info.name:<{width}}  {info.metadata['description']} Default: {info.default!r}." for info in _FIELDS]
+
+
 def check_changes(current: NodeParameters, changes: Iterable[Parameter], configured: bool) -> SetParametersResult:
     """Judge a change before it is made: bad values and, once configured, parameters that are not live are refused."""
     known = {info.name: info for info in _FIELDS}
@@ -200,9 +223,19 @@ def _complaint(info: Field[Any], value: Any) -> str:
     kind = type(info.default)
     if type(value) is not kind and not (kind is float and type(value) is int):
         return f"{info.name} must be a {kind.__name__}, got {value!r}"
+    if info.name.endswith("_topic") and value != info.default and not _is_topic(value):
+        return f"{info.name} must be a topic such as /camera/image_raw, got {value!r}"
     choices, between = info.metadata["choices"], info.metadata["between"]
     if choices and value not in choices:
         return f"{info.name} must be one of {', '.join(map(str, choices))}, got {value!r}"
     if between and not between[0] <= value <= between[1]:
         return f"{info.name} must be in {between[0]}..{between[1]}, got {value}"
     return ""
+
+
+def _is_topic(name: str) -> bool:
+    try:
+        validate_topic_name(name)
+    except InvalidTopicNameException:
+        return False
+    return True

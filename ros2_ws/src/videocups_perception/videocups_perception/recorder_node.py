@@ -13,7 +13,6 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from videocups_msgs.msg import LabelInfo, PanopticFrame
 
@@ -28,7 +27,7 @@ from videocups_perception.conversions import (
     rgb_from_message,
     stamp_ns,
 )
-from videocups_perception.node_process import require_at_least, run_node
+from videocups_perception.node_process import require_at_least, run_node, split_arguments
 from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
 
 WATCH_PERIOD_S = 0.1
@@ -229,8 +228,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Record until a signal, the end of the stream (--until-silent) or a full disk."""
-    given = sys.argv if arguments is None else ["recorder_node", *arguments]
-    options = parse(remove_ros_args(given)[1:])
+    given, plain = split_arguments("recorder_node", arguments)
+    options = parse(plain)
     return run_node(lambda: RecorderNode(options), given)
 
 

@@ -16,12 +16,11 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from videocups_msgs.msg import PanopticFrame
 
 from videocups_perception.conversions import stamp_ns
-from videocups_perception.node_process import require_at_least, run_node
+from videocups_perception.node_process import require_at_least, run_node, split_arguments
 from videocups_perception.replay_pace import ClockPace, FollowPace
 from videocups_perception.replay_sources import IMAGE_KINDS, Channel, Record, Source, SourceError, open_source
 
@@ -188,7 +187,7 @@ class ReplayNode(Node):
         parts = [f"{topic} {count}" for topic, count in sorted(self.published.items())]
         if self.follow_pace is not None:
             parts.append(f"answered {self.follow_pace.answered}, unanswered {self.follow_pace.unanswered}")
-        self.get_logger().info(f"replayed {', '.join(parts) or 'nothing'}")
+        self.get_logger().info(f"replayed {', '.join(parts) if self.published else 'nothing'}")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -221,8 +220,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Replay until the end or a signal. Topics are renamed as everywhere: --ros-args -r /old:=/new."""
-    given = sys.argv if arguments is None else ["replay_node", *arguments]
-    options = parse(remove_ros_args(given)[1:])
+    given, plain = split_arguments("replay_node", arguments)
+    options = parse(plain)
     return run_node(lambda: ReplayNode(options), given)
 
 

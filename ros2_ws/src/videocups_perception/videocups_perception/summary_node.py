@@ -9,9 +9,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.utilities import remove_ros_args
 
-from videocups_perception.node_process import run_node
+from videocups_perception.node_process import run_node, split_arguments
 
 Values = dict[str, str]
 
@@ -70,10 +69,10 @@ def summary(name: str, counts: Values, figures: Values) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Listen until a signal, then print."""
-    given = sys.argv if arguments is None else ["summary_node", *arguments]
+    given, plain = split_arguments("summary_node", arguments)
     parser = argparse.ArgumentParser(prog="summary_node", description=__doc__)
     parser.add_argument("--node", default="vps", help="name of the node in its diagnostics (default: vps)")
-    options = parser.parse_args(remove_ros_args(given)[1:])
+    options = parser.parse_args(plain)
     return run_node(lambda: SummaryNode(options.node), given)
 
 

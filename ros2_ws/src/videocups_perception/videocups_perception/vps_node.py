@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 import time
@@ -19,9 +20,9 @@ from videocups_core.stream import Stream
 from videocups_perception.camera_info import CalibrationKeeper
 from videocups_perception.diagnostics import InputHealth
 from videocups_perception.loading import has_confidence, load_stream, model_facts, tracker_facts
-from videocups_perception.node_process import run_node
+from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.outputs import Outputs
-from videocups_perception.parameters import apply_changes, check_changes, declare, read
+from videocups_perception.parameters import apply_changes, check_changes, declare, help_lines, read, unknown_overrides
 from videocups_perception.pipeline import Pipeline, gate_limits
 from videocups_perception.qos_events import qos_events
 from videocups_perception.reporting import WATCH_PERIOD_S, Reporter
@@ -39,6 +40,8 @@ class VpsNode(LifecycleNode):
         self.exit_status: int | None = None
         declare(self)
         self.parameters = read(self)
+        for sentence in unknown_overrides(self):
+            self.get_logger().warning(sentence)
         self.pipeline: Pipeline | None = None
         self._first_epoch = 0
         self.reporter = Reporter(self, self.parameters.diagnostics_period_s, self.parameters.age_warn_s)
@@ -229,7 +232,11 @@ class VpsNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_node(VpsNode, arguments)
+    given, plain = split_arguments("vps_node", arguments)
+    explained = "\n".join(["parameters, each as --ros-args -p NAME:=VALUE:", *help_lines()])
+    layout = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser("vps_node", description=__doc__, epilog=explained, formatter_class=layout).parse_args(plain)
+    return run_node(VpsNode, given)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import deque
@@ -23,13 +24,19 @@ from visualization_msgs.msg import MarkerArray
 
 from videocups_perception.conversions import rgb_from_message, stamp_ns
 from videocups_perception.foxglove_relay import FoxgloveRelay
-from videocups_perception.node_process import run_node
+from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.web_page import LatestValue, WebPage
 from videocups_perception.web_tables import diagnostics_table, label_names, track_table
 
 DEMAND_PERIOD_S = 0.25
 RATE_WINDOW = 30  # frames the shown rate is taken over
 OTHER_CLOCK_NS = 3_600_000_000_000  # stamps an hour from now are a recording's, and this node has no use_sim_time
+
+PARAMETERS_HELP = (
+    "Parameters, each as --ros-args -p NAME:=VALUE: node (default /vps), image_topic (camera topic for Foxglove), "
+    "host (0.0.0.0 shows it to the network), http_port (8080), foxglove_port (8765; -1: none), jpeg_quality (80), "
+    "use_sim_time (true for a replay)."
+)
 
 
 class WebView(Node):
@@ -153,7 +160,10 @@ class WebView(Node):
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop."""
-    return run_node(WebView, arguments)
+    given, plain = split_arguments("web_view", arguments)
+    parser = argparse.ArgumentParser(prog="web_view", description=__doc__, epilog=PARAMETERS_HELP)
+    parser.parse_args(plain)
+    return run_node(WebView, given)
 
 
 if __name__ == "__main__":
