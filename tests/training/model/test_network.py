@@ -9,6 +9,7 @@ from videocups.model.config import BackboneConfig, DropLossConfig, LossWeights, 
 from videocups.model.load import load_network
 from videocups.model.network import PanopticNetwork
 from videocups.train.checkpoint import Progressed, save_checkpoint
+from videocups.train.starting import start_from
 from videocups_core.config import ConfigError, from_mapping, to_mapping
 from videocups_core.types import ClassInfo
 
@@ -237,6 +238,17 @@ def test_a_checkpoint_gives_the_network_back(network, tmp_path):
     assert not found.training
     images = render()["images"][0]
     assert torch.equal(found.detect(images)[0][1].scores, network.eval().detect(images)[0][1].scores)
+
+
+def test_a_track_head_of_before_one_length_is_a_start_and_no_more(network, tmp_path):
+    config = {"model": to_mapping(network.config), "classes": CLASSES.to_mapping()}
+    del config["model"]["track"]["scale"]
+    save_checkpoint(tmp_path, "panoptic", config, network, torch.optim.AdamW(network.parameters()), Progressed(7, 10))
+    with pytest.raises(ValueError, match=r"no model\.track\.scale.*'videocups finetune', or anew"):
+        load_network(tmp_path)
+    assert load_network(tmp_path, to_train_on=True).config == network.config
+    begun = PanopticNetwork(network.config, CLASSES)
+    assert start_from(begun, tmp_path) == f"all weights of {tmp_path}"
 
 
 def test_refuses_a_checkpoint_of_something_else(network, tmp_path):

@@ -18,14 +18,22 @@ KIND = "panoptic"
 COUNTER = "num_batches_tracked"
 
 
-def load_network(path: Path | str) -> PanopticNetwork:
-    """Return the network of a checkpoint (or of a run's newest), in evaluation mode."""
+def load_network(path: Path | str, *, to_train_on: bool = False) -> PanopticNetwork:
+    """Return the network of a checkpoint (or of a run's newest), in evaluation mode.
+
+    ``to_train_on``: it is a start only, so a track head of before decision 12 (free embeddings) will do.
+    """
     checkpoint = read_checkpoint(path, KIND)
     try:
         config = from_mapping(ModelConfig, checkpoint.config["model"], source=str(checkpoint.folder))
         classes = ClassTable.from_mapping(checkpoint.config["classes"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{checkpoint.folder} does not describe its network ({error!r}); train again") from error
+    if not to_train_on and "scale" not in checkpoint.config["model"].get("track", {}):
+        raise ValueError(
+            f"{checkpoint.folder} was trained before embeddings had one length (it has no model.track.scale), so its "
+            "tracks would be wrong; train it on with 'videocups finetune', or anew"
+        )
     network = PanopticNetwork(config, classes)
     checkpoint.load_model(network)
     return network.eval()

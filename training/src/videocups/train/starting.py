@@ -20,7 +20,7 @@ def start_from(network: PanopticNetwork, path: Path) -> str:
     begin anew; anything else that differs is an error.
     """
     if path.is_dir() and read_checkpoint(path).kind == KIND:
-        return _start_from_network(network, load_network(path), path)
+        return _start_from_network(network, load_network(path, to_train_on=True), path)
     initialize_backbone(network, path)
     return f"the backbone of {path}"
 
@@ -39,7 +39,7 @@ def settings_in_px(path: Path) -> dict[str, Any]:
 
 def model_of(path: Path) -> ModelConfig:
     """Return the settings of a checkpoint's network."""
-    return load_network(path).config
+    return load_network(path, to_train_on=True).config
 
 
 def _start_from_network(network: PanopticNetwork, source: PanopticNetwork, path: Path) -> str:
