@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.perception.worker_books import any_steps, check_books, wait_until
 
 from videocups_perception.overlap import OverlappingWorker
 from videocups_perception.scheduling import DropCause, FrameRejected
@@ -37,13 +38,6 @@ class TwoGates:
     def open(self) -> None:
         self.first.release(1000)
         self.second.release(1000)
-
-
-def wait_until(condition, timeout_s: float = 5.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "condition not met in time"
-        time.sleep(0.0005)
 
 
 def test_an_item_begins_while_the_one_before_finishes_and_no_third_one_does():
@@ -115,41 +109,9 @@ def test_stop_lets_both_items_in_hand_finish_and_rests_only_then():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from(["offer", "first", "second", "refuse", "restart"]), st.integers(0, 30)), max_size=40
-    ),
-    capacity=st.integers(1, 3),
-)
+@given(steps=any_steps("first", "second"), capacity=st.integers(1, 3))
 def test_received_is_always_processed_plus_dropped_plus_in_flight(steps, capacity):
     gates, drops = TwoGates(), []
     worker = OverlappingWorker(gates, lambda cause, error: drops.append(cause), capacity=capacity)
-    worker.start()
-    sent = 0
-    for action, value in steps:
-        if action == "offer":
-            worker.offer(value)
-            sent += 1
-        elif action == "refuse":
-            worker.refuse(DropCause.WRONG_SIZE)
-            sent += 1
-        elif action == "restart":
-            gates.open()
-            assert worker.stop(5)
-            gates.first, gates.second = threading.Semaphore(0), threading.Semaphore(0)
-            worker.start()
-        else:
-            getattr(gates, action).release()
-        counts = worker.counts()
-        assert counts.balanced
-        assert counts.received == sent
-        assert 0 <= counts.in_flight <= capacity + 2
-    gates.open()
-    wait_until(lambda: worker.idle)
-    assert worker.stop(5)
-    counts = worker.counts()
-    assert (counts.in_flight, counts.balanced) == (0, True)
-    assert counts.processed == len(gates.finished)
-    good = [item for item in gates.begun if item % 10 not in (7, 9)]
-    assert gates.finished == good
-    assert sorted(drops) == sorted(cause for cause, number in counts.dropped.items() for _ in range(number))
+    check_books(worker, gates, drops, steps, most_in_flight=capacity + 2)
+    assert gates.finished == [item for item in gates.begun if item % 10 not in (7, 9)]

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.perception.worker_books import any_steps, check_books, wait_until
 
 from videocups_perception.scheduling import (
     DropCause,
@@ -24,7 +25,7 @@ class Turnstile:
     """A process function that lets items through one by one, when the test says so."""
 
     def __init__(self) -> None:
-        self.processed: list[int] = []
+        self.finished: list[int] = []
         self.permits = threading.Semaphore(0)
         self.entered = threading.Event()
 
@@ -35,14 +36,7 @@ class Turnstile:
             raise FrameRejected(DropCause.CORRUPT, "sevens are corrupt")
         if item % 10 == 9:
             raise RuntimeError("nines break the model")
-        self.processed.append(item)
-
-
-def wait_until(condition, timeout_s: float = 5.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "condition not met in time"
-        time.sleep(0.0005)
+        self.finished.append(item)
 
 
 def test_a_newer_frame_replaces_the_one_that_waits():
@@ -59,7 +53,7 @@ def test_a_newer_frame_replaces_the_one_that_waits():
     assert counts.balanced
     turnstile.permits.release(2)
     wait_until(lambda: worker.idle)
-    assert turnstile.processed == [0, 3]
+    assert turnstile.finished == [0, 3]
     assert worker.stop()
 
 
@@ -71,7 +65,7 @@ def test_an_exception_is_counted_and_the_next_frame_is_tried():
     for item in (9, 7, 1):
         worker.offer(item)
         wait_until(lambda: worker.idle)
-    assert turnstile.processed == [1]
+    assert turnstile.finished == [1]
     assert drops == [(DropCause.FAILED, "nines break the model"), (DropCause.CORRUPT, "sevens are corrupt")]
     assert worker.stop()
     assert worker.counts().processed == 1
@@ -130,43 +124,11 @@ def test_an_idle_worker_stops_at_once():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from(["offer", "permit", "refuse", "restart"]), st.integers(0, 30)), max_size=40
-    ),
-    capacity=st.integers(1, 3),
-)
+@given(steps=any_steps("permits"), capacity=st.integers(1, 3))
 def test_received_is_always_processed_plus_dropped_plus_in_flight(steps, capacity):
     turnstile, drops = Turnstile(), []
     worker = FrameWorker(turnstile, lambda cause, error: drops.append(cause), capacity=capacity)
-    worker.start()
-    sent = 0
-    for action, value in steps:
-        if action == "offer":
-            worker.offer(value)
-            sent += 1
-        elif action == "refuse":
-            worker.refuse(DropCause.WRONG_SIZE)
-            sent += 1
-        elif action == "permit":
-            turnstile.permits.release()
-        else:
-            turnstile.permits.release(50)
-            assert worker.stop(5)
-            turnstile.permits = threading.Semaphore(0)
-            worker.start()
-        counts = worker.counts()
-        assert counts.balanced
-        assert counts.received == sent
-        assert 0 <= counts.in_flight <= capacity + 1
-    turnstile.permits.release(100)
-    wait_until(lambda: worker.idle)
-    assert worker.stop(5)
-    counts = worker.counts()
-    assert counts.in_flight == 0
-    assert counts.balanced
-    assert counts.processed == len(turnstile.processed)
-    assert sorted(drops) == sorted(cause for cause, number in counts.dropped.items() for _ in range(number))
+    check_books(worker, turnstile, drops, steps, most_in_flight=capacity + 1)
 
 
 def judge(gate: FrameGate, stamp_s: float, frame_id: str = "cam", now_s: float = 0.0, heard_s: float = 0.0):
