@@ -82,6 +82,14 @@ def test_a_missing_extra_is_one_sentence_with_the_pip_command(monkeypatch, capsy
     )
 
 
+def test_a_reader_that_has_enough_is_no_error():
+    command = f"{sys.executable} -m videocups.cli weights list | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # 0 where all was written before the reader left
+
+
 def fail(argv):
     """Stand for a command that meets what only the system speaks of."""
     if argv[0] == "memory":

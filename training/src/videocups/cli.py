@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -71,6 +72,9 @@ def run(name: str, arguments: list[str]) -> int:
         remedy = "call .venv-training/bin/videocups of ./setup.sh, or bring it with pip install './training[train]'"
         print(f"videocups {name}: {sentence}; {remedy}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # who read the output has enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 141
     except (OSError, ValueError) as error:
         print(f"videocups {name}: {sentence_of(error)}", file=sys.stderr)
         return 1
