@@ -145,8 +145,7 @@ def measure(clip: LabelledClip, count: int, estimator: DynamoCues, counts: dict[
         truth = clip.truth(frame.index)
         inverse: FloatMap | None = None
         for kind, known in depths(estimator, frame.rgb, truth, heights).items():
-            around = frame.before, frame.after, geometry.hood, rays, clip.camera
-            look = look_at_frame(frame.index, frame.rgb, *around, QUALITY, known)
+            look = look_at_frame(frame, geometry.hood, rays, clip.camera, QUALITY, known)
             if inverse is None:
                 inverse, held = remember(look.measured, look.steady, frame.ground, held, QUALITY.depth)
             cues = cues_of_look(look, inverse, frame.ground, held)
@@ -157,8 +156,8 @@ def measure(clip: LabelledClip, count: int, estimator: DynamoCues, counts: dict[
             found[kind].append(frame_instances(cues, clip.camera.fx))
         truths.append(truth.objects)
         ways.append(clip.ways(frame.index))
-        if frame.after is not None:
-            flows.append(frame.after[1].flow)
+        if frame.pair is not None:
+            flows.append(frame.pair.flow)
     for kind, maps in found.items():
         counts[kind].frames.merge(count_row(maps, truths, ways))
         counts[kind].tracks.merge(count_row(tracked(maps, flows, TRACKING[LABELS]), truths, ways))

@@ -16,6 +16,7 @@ from videocups.cues.classical import estimate_pair, survey
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import DisFlow, FlowPair
 from videocups.cues.frame_cues import FrameCues, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_in_time import frame_in_time
 from videocups.fusion.tracking import track_instances
 from videocups.instances.frame_instances import frame_instances
 from videocups.pipeline.cue_formats import parallax_from_arrays, parallax_to_arrays
@@ -65,13 +66,11 @@ def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> list[NDArray[np.int
         pair = estimate_pair(DisFlow(config.cues.flow), first, second, t, geometry, rays, camera, config.cues)
         fields = half(pair.flow.forward_px), half(pair.flow.backward_px)
         pairs.append(replace(pair, flow=FlowPair(*fields, pair.flow.visible_forward, pair.flow.visible_backward)))
+    images = {t: clip.frame_rgb(t) for t in range(count)}
     for t in range(count):
-        before = (clip.frame_rgb(t - 1), pairs[t - 1]) if t else None
-        after = (clip.frame_rgb(t + 1), pairs[t]) if t < count - 1 else None
-        habit = geometry.habits[min(t, count - 2)]
-        rgb, hood = clip.frame_rgb(t), geometry.hood
-        look = look_at_frame(t, rgb, before, after, hood, rays, camera, config.cues)
-        ground = ground_of_habit(habit, rays)
+        ground = ground_of_habit(geometry.habits[min(t, count - 2)], rays)
+        frame = frame_in_time(t, images, dict(enumerate(pairs)), config.cues.far_frames, ground)
+        look = look_at_frame(frame, geometry.hood, rays, camera, config.cues)
         measured = parallax_from_arrays(parallax_to_arrays(look.measured, look.steady))
         inverse, held = remember(*measured, ground, held, config.cues.depth)
         fields = half(look.rest_px), half(np.float32(1) / inverse), half(look.motion)
@@ -85,6 +84,21 @@ def test_the_stages_give_exactly_what_a_plain_loop_gives(labelled: Path, config:
     assert sum(int((ids > 0).sum()) for ids in expected) > 100  # something moves in this street
     for number, ids in enumerate(expected):
         np.testing.assert_array_equal(decode(labelled / "tracks" / f"{number:06d}.png"), ids)
+
+
+def test_stages_look_as_far_as_a_plain_loop(labelled: Path, config: LabelConfig, tmp_path: Path) -> None:
+    clip = tmp_path / "street"
+    clip.mkdir()
+    (clip / "frames").symlink_to(labelled / "frames")
+    (clip / "clip.json").write_bytes((labelled / "clip.json").read_bytes())
+    far = replace(config, cues=replace(config.cues, far_frames=2, caution=0.6))
+    run_stages(far.stages().up_to(["tracks"]), Workspace.open(clip), INLINE)
+    differ = 0
+    for number, ids in enumerate(tracks_of_plain_loop(Clip(clip), far)):
+        found = decode(clip / "tracks" / f"{number:06d}.png")
+        np.testing.assert_array_equal(found, ids)
+        differ += int((found != decode(labelled / "tracks" / f"{number:06d}.png")).sum())
+    assert differ > 100
 
 
 def test_a_frame_that_no_neighbour_shows_is_left_out(labelled: Path, config: LabelConfig, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The classical cues: flow, depth and motion probability of a clip, without training.
 
 Two passes. ``survey`` looks at all pairs of frames quickly and learns how the camera is mounted and moves; its result
-is a small table. ``iter_cues`` then works frame by frame, with two neighbours in memory, whatever the clip's length.
+is a small table. ``iter_cues`` then works frame by frame, with its neighbours in memory, whatever the clip's length.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from videocups.cues.ego_motion import refine_ego_motion
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.flow import DisFlow, FloatMap, FlowEstimator, FlowPair, flow_pair, visible
 from videocups.cues.frame_cues import FrameCues, FrameLook, cues_of_look, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_in_time import FrameInTime, frame_in_time
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.hood import HoodFinder
 from videocups.cues.known_depth import KnownDepth
@@ -37,17 +38,6 @@ class ClipGeometry:
     pairs: tuple[PairGeometry, ...]
     habits: tuple[Habit, ...]
     hood: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class FrameInTime:
-    """A frame and its neighbours: their images and pairs, None at the ends; ``ground`` (H, W) in 1/camera heights."""
-
-    index: int
-    rgb: Image
-    before: tuple[Image, FramePair] | None
-    after: tuple[Image, FramePair] | None
-    ground: FloatMap
 
 
 def survey(read_frame: ReadFrame, count: int, camera: CameraModel, config: ClassicalConfig) -> ClipGeometry:
@@ -104,9 +94,7 @@ def iter_looks(
     rays = pixel_rays(camera)
     for frame in iter_frames(read_frame, count, camera, geometry, config, estimator):
         depth = None if known is None else known(frame.rgb)
-        around = frame.before, frame.after
-        look = look_at_frame(frame.index, frame.rgb, *around, geometry.hood, rays, camera, config, depth)
-        yield look, frame.ground
+        yield look_at_frame(frame, geometry.hood, rays, camera, config, depth), frame.ground
 
 
 def iter_frames(
@@ -119,19 +107,17 @@ def iter_frames(
 ) -> Iterator[FrameInTime]:
     """Yield every frame with its neighbours; the flow of each pair is estimated once."""
     estimator = estimator or DisFlow(config.flow)
-    rays = pixel_rays(camera)
-    before: tuple[Image, FramePair] | None = None
-    rgb = read_frame(0)
+    rays, reach = pixel_rays(camera), max(1, config.far_frames)
+    images, pairs = {0: read_frame(0)}, dict[int, FramePair]()
     for index in range(count):
-        after = None
-        if index + 1 < count:
-            following = read_frame(index + 1)
-            pair = estimate_pair(estimator, rgb, following, index, geometry, rays, camera, config)
-            after = (following, pair)
+        for ahead in range(max(images), min(index + reach, count - 1)):
+            images[ahead + 1] = read_frame(ahead + 1)
+            both = images[ahead], images[ahead + 1]
+            pairs[ahead] = estimate_pair(estimator, *both, ahead, geometry, rays, camera, config)
         habit = geometry.habits[min(index, count - 2)] if count > 1 else Habit(None, None)
-        yield FrameInTime(index, rgb, before, after, ground_of_habit(habit, rays))
-        if after is not None:
-            before, rgb = (rgb, after[1]), after[0]
+        yield frame_in_time(index, images, pairs, config.far_frames, ground_of_habit(habit, rays))
+        if index >= reach:
+            del images[index - reach], pairs[index - reach]
 
 
 def estimate_pair(

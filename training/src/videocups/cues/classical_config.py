@@ -1,8 +1,8 @@
-"""All settings of the classical cues, and presets for speed and for quality."""
+"""All settings of the classical cues, and presets from fast to thorough."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from videocups.cues.continuity import ContinuityConfig
 from videocups.cues.depth import DepthConfig
@@ -29,6 +29,10 @@ class ClassicalConfig:
     compensate: bool = setting(True, "estimate flow beyond what ground and ego-motion predict")
     # look for traffic along the camera's own way
     floating_test: bool = setting(True, "look for oncoming traffic and traffic ahead")
+    # what moves slowly shows over a longer time: also look at the frames this many before and after; 0 does not
+    far_frames: int = setting(0, "look at the frames this many before and after as well; 0 does not", minimum=0)
+    # all cues are expected to err this many times as much as usual; less finds more motion, and more that is none
+    caution: float = setting(1.0, "errors are expected to be this many times the usual; less finds more", minimum=0.05)
     continuity: ContinuityConfig = field(default_factory=ContinuityConfig)
     ego: EgoMotionConfig = field(default_factory=EgoMotionConfig)
     ground: GroundConfig = field(default_factory=GroundConfig)
@@ -39,6 +43,27 @@ class ClassicalConfig:
     depth: DepthConfig = field(default_factory=DepthConfig)
     hood: HoodConfig = field(default_factory=HoodConfig)
 
+    def expecting(self) -> ClassicalConfig:
+        """Return these settings with the errors that ``caution`` makes of the usual ones."""
+        if self.caution == 1:
+            return self
+        static, known, share = self.static, self.known, self.caution
+        static = replace(
+            static,
+            noise_px=share * static.noise_px,
+            noise_share=share * static.noise_share,
+            standing_noise_px=share * static.standing_noise_px,
+            doubt_from=1 + share * (static.doubt_from - 1),
+            doubt_width=share * static.doubt_width,
+        )
+        known = replace(
+            known,
+            errors=share * known.errors,
+            least_error=share * known.least_error,
+            flow_noise_px=share * known.flow_noise_px,
+        )
+        return replace(self, static=static, known=known, caution=1.0)
+
 
 QUALITY = ClassicalConfig()
 FAST = ClassicalConfig(
@@ -47,4 +72,5 @@ FAST = ClassicalConfig(
     ego=EgoMotionConfig(samples=2500),
     static=StaticTestConfig(scale=0.5),
 )
-PRESETS = {"quality": QUALITY, "fast": FAST}
+THOROUGH = ClassicalConfig(far_frames=5, caution=0.75)
+PRESETS = {"quality": QUALITY, "fast": FAST, "thorough": THOROUGH}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,22 +11,15 @@ from numpy.typing import NDArray
 
 from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import Habit
-from videocups.cues.continuity import match_exposure
 from videocups.cues.depth import DepthConfig, Measured, dense_inverse_depth, fuse, ground_in_heights, measure
-from videocups.cues.floating import floating_surprise
+from videocups.cues.far_view import with_own_ground
 from videocups.cues.flow import FloatMap
+from videocups.cues.frame_in_time import FrameInTime
 from videocups.cues.frame_pair import FramePair, View
-from videocups.cues.known_depth import KnownDepth, agree, deny_standing, off_depth
-from videocups.cues.motion import (
-    agree_on_floating,
-    combine_neighbours,
-    hint,
-    motion_probability,
-    raise_floating,
-    smooth,
-)
-from videocups.cues.photometric import appearance
-from videocups.cues.static_world import StaticTest, static_surprise
+from videocups.cues.known_depth import KnownDepth
+from videocups.cues.motion import motion_probability
+from videocups.cues.static_world import StaticTest
+from videocups.cues.surprise import against_neighbours
 from videocups_core.types import CameraModel
 
 BLOWN_OUT, HALO_SHARE = 253, 0.006
@@ -87,10 +80,7 @@ def cues_of_look(look: FrameLook, inverse_depth: FloatMap, ground: FloatMap, hel
 
 
 def look_at_frame(
-    index: int,
-    rgb: Image,
-    before: tuple[Image, FramePair] | None,
-    after: tuple[Image, FramePair] | None,
+    frame: FrameInTime,
     hood: Mask,
     rays: FloatMap,
     camera: CameraModel,
@@ -101,32 +91,22 @@ def look_at_frame(
 
     ``known``: depth from elsewhere that is right on what moves, too.
     """
-    neighbours: list[tuple[Image, View]] = []
-    if after is not None and after[1].motion.kind != "unknown":
-        neighbours.append((after[0], after[1].from_first()))
-    if before is not None and before[1].motion.kind != "unknown":
-        neighbours.append((before[0], before[1].from_second()))
-    pair = None if after is None else after[1]
-    if not neighbours:
+    if not frame.near:
         still, nothing = np.zeros((*rays.shape[:2], 2), np.float32), np.zeros(rays.shape[:2], np.float32)
-        return FrameLook(index, False, still, still, nothing, nothing > 0, pair, None, None)
-    looks = appearance(rgb, config.static.scale)
-    others = [appearance(match_exposure(rgb, image, config.continuity), config.static.scale) for image, _ in neighbours]
-    views = [view for _, view in neighbours]
-    tests = [
-        static_surprise(view, looks, other, rays, camera, config.static)
-        for view, other in zip(views, others, strict=True)
-    ]
-    nothing_shown = hood | blown_out(rgb)
-    surprise = _surprise(views, tests, camera, config)
-    if known is not None:
-        surprise = np.maximum(surprise, _off_depth(known, views, tests, looks, others, rays, camera, config))
+        return FrameLook(frame.index, False, still, still, nothing, nothing > 0, frame.pair, None, None)
+    surprise, tests = against_neighbours(frame.rgb, frame.near, rays, camera, config, known)
+    if frame.far:
+        far = [replace(one, view=with_own_ground(one.view, hood, rays, camera, config.ground)) for one in frame.far]
+        surprise = np.maximum(surprise, against_neighbours(frame.rgb, far, rays, camera, config, known)[0])
+    nothing_shown = hood | blown_out(frame.rgb)
     motion = motion_probability(np.where(nothing_shown, 0, surprise).astype(np.float32))
+    views = [neighbour.view for neighbour in frame.near]
     flow, static = views[0].flow_px, tests[0].static_flow_px
-    if pair is None or pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
+    if frame.pair is None or frame.pair.motion.kind == "unknown":  # only the last frame shows it: look backwards
         flow, static = -flow, -static
     may_move = views[0].visible & ~tests[0].is_ground & ~nothing_shown
-    return FrameLook(index, True, flow, flow - static, motion, may_move, pair, *_parallax(views, tests, config.depth))
+    parallax = _parallax(views, tests, config.depth)
+    return FrameLook(frame.index, True, flow, flow - static, motion, may_move, frame.pair, *parallax)
 
 
 def ground_of_habit(habit: Habit, rays: FloatMap) -> FloatMap:
@@ -154,50 +134,6 @@ def blown_out(rgb: Image) -> Mask:
     rim = 2 * round(HALO_SHARE * rgb.shape[1]) + 1
     hidden: Mask = (cv2.dilate(areas, np.ones((rim, rim), np.uint8)) | white) > 0
     return hidden
-
-
-def _surprise(
-    views: Sequence[View],
-    tests: Sequence[StaticTest],
-    camera: CameraModel,
-    config: ClassicalConfig,
-) -> FloatMap:
-    surprise = smooth(combine_neighbours([test.surprise for test in tests]), config.motion.median_px)
-    if config.floating_test:
-        floating = [
-            floating_surprise(test.parallax, view.visible, view.ground, test.ground, camera, config.floating)
-            for view, test in zip(views, tests, strict=True)
-            if test.parallax is not None and view.ground is not None
-        ]
-        if len(floating) == len(views):
-            surprise = raise_floating(surprise, agree_on_floating(floating), config.motion)
-    return np.maximum(surprise, hint([test.raw_surprise for test in tests], [view.visible for view in views]))
-
-
-def _off_depth(
-    known: KnownDepth,
-    views: Sequence[View],
-    tests: Sequence[StaticTest],
-    looks: FloatMap,
-    others: Sequence[FloatMap],
-    rays: FloatMap,
-    camera: CameraModel,
-    config: ClassicalConfig,
-) -> FloatMap:
-    """Return what the known depth does not explain; the ground itself never moves."""
-    found = []
-    for view, test, other in zip(views, tests, others, strict=True):
-        if test.parallax is not None:
-            settings = camera, config.known, config.static
-            surprise = off_depth(view, test.parallax, known, looks, other, rays, *settings)
-            found.append(np.where(test.is_ground, 0, surprise))
-    if not found:
-        return np.zeros(rays.shape[:2], np.float32)
-    surprise = smooth(agree(found), config.motion.median_px)
-    for view, test in zip(views, tests, strict=True):
-        if test.parallax is not None and view.ground is not None:
-            surprise = deny_standing(surprise, known, view, test.parallax, test.ground, config.known)
-    return surprise
 
 
 def _parallax(

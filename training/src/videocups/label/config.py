@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from videocups.cues.classical_config import FAST, QUALITY, ClassicalConfig
+from videocups.cues.classical_config import FAST, QUALITY, THOROUGH, ClassicalConfig
 from videocups.fusion.tracking import TrackingConfig
 from videocups.instances.frame_instances import InstancesConfig
 
@@ -22,4 +22,5 @@ class InstanceLabelsConfig:
 PRESETS = {
     "quality": InstanceLabelsConfig(cues=QUALITY),
     "fast": InstanceLabelsConfig(cues=FAST),
+    "thorough": InstanceLabelsConfig(cues=THOROUGH),
 }

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from videocups.cues.classical import estimate_pair, plain_pair
-from videocups.cues.classical_config import QUALITY, ClassicalConfig
+from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import PairGeometry, habits, look_at_pair, no_pair
-from videocups.cues.continuity import ContinuityConfig
-from videocups.cues.depth import DepthConfig
-from videocups.cues.ego_motion import EgoMotionConfig
 from videocups.cues.epipolar import pixel_rays, static_flow_px
-from videocups.cues.floating import FloatingConfig
-from videocups.cues.flow import DisFlow, DisFlowConfig, FlowEstimator
+from videocups.cues.flow import DisFlow, FlowEstimator
 from videocups.cues.frame_cues import FrameLook, ground_of_habit, look_at_frame, remember
-from videocups.cues.frame_pair import FramePair
-from videocups.cues.ground_plane import GroundConfig
-from videocups.cues.hood import HoodConfig, HoodFinder
-from videocups.cues.known_depth import KnownDepth, KnownDepthConfig
+from videocups.cues.hood import HoodFinder
+from videocups.cues.known_depth import KnownDepth
 from videocups.cues.learned.flow_kinds import FLOW_CONFIGS, FLOW_MODULES
-from videocups.cues.motion import MotionConfig
-from videocups.cues.static_world import StaticTestConfig
 from videocups.pipeline import cue_formats
-from videocups.pipeline.clip_reading import camera_of, flow_of, habit_of
+from videocups.pipeline.clip_reading import camera_of, frame_of, habit_of
 from videocups.pipeline.cue_formats import (
     flow_to_arrays,
     geometry_from_arrays,
@@ -36,10 +27,20 @@ from videocups.pipeline.cue_formats import (
     parallax_from_arrays,
     parallax_to_arrays,
 )
+from videocups.pipeline.cue_settings import (
+    CueSettings,
+    FlowSettings,
+    GeometrySettings,
+    KnownDepthSettings,
+    LearnedFlowSettings,
+    MemorySettings,
+    SurveySettings,
+    part_of,
+    whole,
+)
 from videocups.pipeline.learned_cues import (
     DEPTH_MODULES,
     LearnedConfig,
-    Network,
     depth_and_scale,
     in_step,
     learned_depth,
@@ -52,78 +53,18 @@ from videocups.pipeline.stage import Input, Output, Stage
 from videocups.pipeline.work import LeaveOut, Work
 
 
-@dataclass(frozen=True)
-class SurveySettings:
-    """What the first look at a pair depends on."""
-
-    survey_flow: DisFlowConfig
-    continuity: ContinuityConfig
-    ego: EgoMotionConfig
-    ground: GroundConfig
-    hood: HoodConfig
-
-
-@dataclass(frozen=True)
-class GeometrySettings:
-    """What a clip's geometry depends on."""
-
-    ground: GroundConfig
-    hood: HoodConfig
-
-
-@dataclass(frozen=True)
-class FlowSettings:
-    """What flow and ego-motion of a pair depend on."""
-
-    flow: DisFlowConfig
-    compensate: bool
-    continuity: ContinuityConfig
-    ego: EgoMotionConfig
-    ground: GroundConfig
-
-
-@dataclass(frozen=True)
-class LearnedFlowSettings(FlowSettings):
-    """The same with a network."""
-
-    network: Network
-
-
-@dataclass(frozen=True)
-class CueSettings:
-    """What motion and parallax of a frame depend on."""
-
-    floating_test: bool
-    continuity: ContinuityConfig
-    static: StaticTestConfig
-    floating: FloatingConfig
-    motion: MotionConfig
-    depth: DepthConfig
-
-
-@dataclass(frozen=True)
-class KnownDepthSettings(CueSettings):
-    """The same with a depth that a network knows."""
-
-    known: KnownDepthConfig
-    network: Network
-
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """What depth depends on, once parallax is known."""
-
-    depth: DepthConfig
-
-
 def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
     """Return the stages; each depends on those settings only that it uses."""
-    flow, plain = _flow_stages(cues, learned), _part(CueSettings, cues)
+    flow, plain = _flow_stages(cues, learned), part_of(CueSettings, cues)
+    far = cues.far_frames
+    between = tuple(step for step in range(-far, far) if step not in (-1, 0))
     inputs = (
         Input("flow", (-1, 0), "any"),
+        Input("flow", between, "optional"),
         Input("ego", (-1, 0), "any"),
+        Input("ego", between, "optional"),
         Input("frames"),
-        Input("frames", (-1, 1), "optional"),
+        Input("frames", tuple(sorted({-far, -1, 1, far} - {0})), "optional"),
         Input("geometry"),
         Input("clip"),
     )
@@ -153,7 +94,7 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
             "memory",
             "clip",
             depth_of_clip,
-            _part(MemorySettings, cues),
+            part_of(MemorySettings, cues),
             (Input("parallax", need="any"), Input("geometry"), Input("clip")),
             (Output("static_depth", ".npz", each_frame=True),),
         ),
@@ -161,7 +102,7 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
 
 
 def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ...]:
-    flow = _part(FlowSettings, cues)
+    flow = part_of(FlowSettings, cues)
     if learned.flow is not None:
         flow = LearnedFlowSettings(**vars(flow), network=open_network(learned.flow, *FLOW_CONFIGS))
     return (
@@ -169,7 +110,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             "survey",
             "pair",
             survey_pair,
-            _part(SurveySettings, cues),
+            part_of(SurveySettings, cues),
             (Input("frames", (0, 1)), Input("clip")),
             (Output("survey_pair", ".json"), Output("survey", ".npz")),
         ),
@@ -177,7 +118,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             "geometry",
             "clip",
             clip_geometry,
-            _part(GeometrySettings, cues),
+            part_of(GeometrySettings, cues),
             (Input("survey_pair", need="any"), Input("survey", need="any"), Input("clip")),
             (Output("geometry", ".npz"),),
         ),
@@ -196,7 +137,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
 
 def survey_pair(work: Work, settings: SurveySettings) -> dict[str, Any]:
     """Look at a pair quickly: motion, ground, and the votes on the hood."""
-    config, camera = _whole(settings), camera_of(work)
+    config, camera = whole(settings), camera_of(work)
     first, second = (work.read("frames", work.index + step) for step in (0, 1))
     rays, finder = pixel_rays(camera), HoodFinder((camera.height, camera.width), config.hood)
     flow = plain_pair(DisFlow(config.survey_flow), first, second, config)
@@ -230,7 +171,7 @@ def clip_geometry(work: Work, settings: GeometrySettings) -> dict[str, Any]:
 
 def flow_of_pair(work: Work, settings: FlowSettings) -> dict[str, Any]:
     """Estimate flow both ways, ego-motion and ground, with what the clip knows."""
-    config, camera, number = _whole(settings), camera_of(work), work.index
+    config, camera, number = whole(settings), camera_of(work), work.index
     geometry = geometry_from_arrays(work.read("geometry"), {number: pair_from_json(work.read("survey_pair", number))})
     first, second = (work.read("frames", number + step) for step in (0, 1))
     estimator: FlowEstimator = DisFlow(config.flow)
@@ -256,17 +197,9 @@ def cues_against_depth(work: Work, settings: KnownDepthSettings) -> dict[str, An
 
 
 def _look(work: Work, settings: CueSettings, known: KnownDepth | None) -> FrameLook:
-    config, camera, number = _whole(settings), camera_of(work), work.index
-
-    def neighbour(frame: int, pair: int) -> tuple[Any, FramePair] | None:
-        if not (work.has("flow", pair) and work.has("frames", frame)):
-            return None
-        found = pair_from_json(work.read("ego", pair))
-        return work.read("frames", frame), FramePair(flow_of(work, pair), found.motion, found.ground)
-
-    around = neighbour(number - 1, number - 1), neighbour(number + 1, number)
-    rgb, hood = work.read("frames", number), work.read("geometry")["hood"]
-    look = look_at_frame(number, rgb, *around, hood, pixel_rays(camera), camera, config, known)
+    config, camera = whole(settings), camera_of(work)
+    frame = frame_of(work, config.far_frames)
+    look = look_at_frame(frame, work.read("geometry")["hood"], pixel_rays(camera), camera, config, known)
     if not look.known:
         raise LeaveOut("no neighbour in time shows the same place: a cut, darkness, or a single frame")
     return look
@@ -285,13 +218,3 @@ def depth_of_clip(work: Work, settings: MemorySettings) -> Iterator[tuple[str, i
         ground = ground_of_habit(habit_of(work, number), rays)
         inverse, held = remember(measured, steady, ground, held, settings.depth)
         yield "static_depth", number, {"depth_heights": (np.float32(1) / inverse).astype(cue_formats.STORED)}
-
-
-def _part(cls: type[Any], config: ClassicalConfig) -> Any:
-    return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
-
-
-def _whole(part: Any) -> ClassicalConfig:
-    """Return a full config; what is not in the part keeps its default, so that nothing unseen decides a result."""
-    names = [name for name in part.__dataclass_fields__ if hasattr(QUALITY, name)]
-    return replace(QUALITY, **{name: getattr(part, name) for name in names})
