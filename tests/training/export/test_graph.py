@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from videocups.export.fp16 import to_half
-from videocups.export.graph import NETWORK, OPSET, GraphError, check_graph, op_table, scope_of
+from videocups.export.graph import NETWORK, OPSET, GraphError, check_graph, op_table, put_classes_last, scope_of
 
 
 def model_of(
@@ -41,6 +43,8 @@ def test_every_product_knows_its_module(graph: onnx.ModelProto) -> None:
     products = [node for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
     assert len(products) > 40
     assert all(scope_of(node).startswith(NETWORK) for node in products)
+    rectified = [scope_of(node) for node in graph.graph.node if node.op_type == "Relu"]
+    assert rectified.count("masks") == 2  # the head itself calls them: one behind its convolution, one enlarged
     assert not any(scope_of(node).startswith(NETWORK) for node in graph.graph.node if node.op_type == "TopK")
 
 
@@ -94,3 +98,28 @@ def test_half_precision_is_the_networks_alone(graph: onnx.ModelProto) -> None:
     assert [output.type.tensor_type.elem_type for output in half.graph.output] == [
         output.type.tensor_type.elem_type for output in graph.graph.output
     ]
+
+
+@pytest.mark.parametrize(("classes", "axis"), [(5, 1), (9, 3)])
+def test_many_classes_are_compared_side_by_side(classes: int, axis: int) -> None:
+    """The best of them is the same."""
+    shape = (1, classes, 6, 10)
+    nodes = [
+        helper.make_node("Resize", ["x", "", "", "size"], ["large"], mode="linear"),
+        helper.make_node("ArgMax", ["large"], ["y"], axis=1, keepdims=0),
+    ]
+    model = model_of(*nodes, shape=shape, gives=TensorProto.INT64, dims=(1, 24, 40))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, classes, 24, 40]), "size"))
+    logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    def best() -> np.ndarray:
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": logits})[0]
+
+    wanted = best()
+    put_classes_last(model)
+    check_graph(model)
+    assert [helper.get_attribute_value(entry) for entry in model.graph.node[-1].attribute if entry.name == "axis"] == [
+        axis
+    ]
+    assert np.array_equal(best(), wanted)
+    assert len(np.unique(wanted)) == classes

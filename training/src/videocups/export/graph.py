@@ -15,7 +15,9 @@ from videocups_core.engine.base import INPUT_NAME
 
 OPSET = 18
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes the modules a node belongs to
-NETWORK = ("network.", "masks.")  # scopes of the network's modules; all else computes boxes and chooses among them
+NETWORK = ("network", "masks")  # the network's modules; all else computes boxes and chooses among them
+_MANY_CLASSES = 8  # from here on they lie side by side in the arg-max; fewer are quicker as planes
+_LAST = [0, 2, 3, 1]
 # What TensorRT's parser reads without a plugin and with a shape known beforehand, as far as a network like ours
 # may need it. The list says what may appear: an operator that is not on it fails the export by its name.
 _ALLOWED = """
@@ -51,8 +53,34 @@ def export_graph(static: StaticNetwork) -> onnx.ModelProto:
         exporter_log.setLevel(level)
     assert program is not None  # it is None only where the old exporter writes a file
     model: onnx.ModelProto = program.model_proto
+    put_classes_last(model)
     check_graph(model)
     return model
+
+
+def put_classes_last(model: onnx.ModelProto) -> None:
+    """Enlarge the logits of many classes, and take the best, with the classes of a pixel side by side.
+
+    ONNX Runtime walks from plane to plane for each pixel otherwise: at 25 classes and 256×512 that is 11 ms against 4.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+    stored = {entry.name: entry for entry in model.graph.initializer}
+    for best in [node for node in model.graph.node if node.op_type == "ArgMax"]:
+        resize = makers.get(best.input[0])
+        if resize is None or resize.op_type != "Resize":
+            continue
+        size = onnx.numpy_helper.to_array(stored[resize.input[3]])
+        if size[1] < _MANY_CLASSES:
+            continue
+        turned, name = f"{resize.input[0]}_classes_last", f"{resize.input[3]}_classes_last"
+        transpose = onnx.helper.make_node("Transpose", [resize.input[0]], [turned], turned, perm=_LAST)
+        model.graph.node.insert(list(model.graph.node).index(resize), transpose)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(size[_LAST], name))
+        resize.input[0], resize.input[3] = turned, name
+        next(entry for entry in best.attribute if entry.name == "axis").i = 3
+        changed = [entry for entry in model.graph.value_info if entry.name == resize.output[0]]
+        for entry in changed:
+            model.graph.value_info.remove(entry)
 
 
 def check_graph(model: onnx.ModelProto) -> None:
@@ -87,7 +115,7 @@ def scope_of(node: onnx.NodeProto) -> str:
     for entry in node.metadata_props:
         if entry.key == SCOPES:
             scopes = [scope.strip(" '\"") for scope in entry.value.strip("[]").split(",")]
-            return max((scope for scope in scopes if scope.startswith(NETWORK)), key=len, default="")
+            return max((scope for scope in scopes if scope.partition(".")[0] in NETWORK), key=len, default="")
     return ""
 
 
