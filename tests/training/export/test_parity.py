@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.export.micro import HEIGHT, WIDTH
+import torch
+from tests.training.export.micro import HEIGHT, WIDTH, micro_network
 
 from videocups.export.parity import compare_outputs, measure_parity
 from videocups.export.torch_engine import TorchEngine
 from videocups.export.views import open_views
+from videocups.model.classes import ClassTable
 from videocups.model.network import PanopticNetwork
 from videocups.model.static_network import StaticNetwork
 from videocups.train.network_engine import NetworkEngine
@@ -57,9 +59,30 @@ def test_scores_of_stuff_are_the_same_probability(network: PanopticNetwork) -> N
     assert np.abs(blocks - coarse).mean() < 8
 
 
-def test_a_stride_keeps_the_class_map_but_for_edges(network: PanopticNetwork) -> None:
-    import torch
+def test_the_score_of_stuff_is_its_part_of_the_softmax(network: PanopticNetwork) -> None:
+    static = StaticNetwork(network, HEIGHT, WIDTH)
+    with torch.no_grad():
+        features = static._features(torch.from_numpy(noisy_images(1)[0]))
+        _, found = static._stuff(features)
+        wanted = torch.softmax(network.semantic_head(features), dim=1)[0, 1:].amax(dim=0)
+    assert (found.float() - 255 * wanted).abs().max() < 0.51
+    assert wanted.max() - wanted.min() > 0.2
 
+
+@pytest.mark.parametrize("ids", [(0, 1, 2, 3, 4), (2, 3, 4, 5, 6), (0, 2, 3, 5, 6)])
+def test_stuff_is_named_by_its_class(ids: tuple[int, ...]) -> None:
+    network = micro_network()
+    stuff, things = network.classes.stuff, network.classes.things
+    rest = sorted(set(range(7)) - set(ids))
+    infos = [replace(info, class_id=index) for info, index in zip((*stuff, *things), (*ids, *rest), strict=True)]
+    network.classes = ClassTable.of(infos)
+    indices = torch.tensor([[0, 1, 2], [4, 3, 0]])
+    named = StaticNetwork(network, HEIGHT, WIDTH)._stuff_ids(indices)
+    assert named.dtype == torch.uint8
+    assert named.tolist() == [[ids[index] for index in row] for row in indices.tolist()]
+
+
+def test_a_stride_keeps_the_class_map_but_for_edges(network: PanopticNetwork) -> None:
     image = torch.from_numpy(noisy_images(1)[0])
     with torch.no_grad():
         fine = StaticNetwork(network, HEIGHT, WIDTH)(image)[0].numpy()

@@ -39,9 +39,9 @@ class SemanticHead(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Map p2 … p5 to logits (B, classes, H / 4, W / 4)."""
         finest, *coarser = (self._level(name, features[name]) for name in MERGED)
-        # enlarging is linear: what all coarser levels say is enlarged in one
-        total = finest + _enlarged(sum(coarser[1:], start=coarser[0]))
-        logits: Tensor = self.predict(total)
+        # the prediction of a sum is the sum of predictions, and enlarging may come last: of few channels, in one
+        rest = self.predict(sum(coarser[1:], start=coarser[0])) - cast(Tensor, self.predict.bias)[:, None, None]
+        logits: Tensor = self.predict(finest) + _enlarged(rest)
         return logits
 
     def _level(self, name: str, field: Tensor) -> Tensor:

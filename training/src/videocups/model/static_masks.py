@@ -23,13 +23,15 @@ class StaticMaskHead(nn.Module):
         inputs, channels = head.enlarge.weight.shape[:2]
         cells = _SIDE**2
         self.enlarge = nn.Conv2d(inputs, cells * channels, 1).to(head.enlarge.weight)
-        self.predict = nn.Conv2d(cells * channels, cells, 1, groups=cells).to(head.enlarge.weight)
+        self.predict = nn.Conv2d(cells * channels, cells, 1).to(head.enlarge.weight)
         assert head.enlarge.bias is not None
         assert head.predict.bias is not None
         with torch.no_grad():  # outputs by row and column of the cell, then by channel
             self.enlarge.weight.copy_(head.enlarge.weight.permute(2, 3, 1, 0).reshape(self.enlarge.weight.shape))
             self.enlarge.bias.copy_(head.enlarge.bias.repeat(cells))  # type: ignore[union-attr]
-            self.predict.weight.copy_(head.predict.weight.repeat(cells, 1, 1, 1))
+            # each cell reads its own channels; a convolution in groups of one output would be slower than its zeros
+            own = torch.eye(cells).to(head.predict.weight).repeat_interleave(channels, dim=1)
+            self.predict.weight.copy_((own * head.predict.weight.flatten().repeat(cells))[:, :, None, None])
             self.predict.bias.copy_(head.predict.bias.repeat(cells))  # type: ignore[union-attr]
 
     def forward(self, pooled: Tensor) -> Tensor:

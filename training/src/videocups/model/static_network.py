@@ -90,7 +90,7 @@ class StaticNetwork(nn.Module):
         best_logit = stuff.amax(dim=1)
         highest = torch.maximum(best_logit, logits[:, 0])
         total = torch.exp(logits - highest[:, None]).sum(dim=1)
-        score = to_uint8(torch.exp(best_logit - highest) / total)[0]
+        score = to_uint8((torch.exp(best_logit - highest) / total)[0])  # TensorRT takes no bytes but as outputs
         size = (self.height // self.semantic_stride, self.width // self.semantic_stride)
         if stuff.shape[2:] != size:
             stuff = functional.interpolate(stuff, size=size, mode="bilinear", align_corners=False)
