@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from math import isclose, isnan, nan
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.training.evaluate.tiny_videos import draw_frames
 
 from videocups.evaluate import pq, vpq
 
@@ -20,22 +20,9 @@ def videos(draw, max_videos=3):
     """Up to three videos of up to five tiny frames; a predicted pixel is mostly a copy of the true one."""
     result = []
     for _ in range(draw(st.integers(1, max_videos))):
-        height, width = draw(st.integers(0, 3)), draw(st.integers(1, 5))
         labels = [LABELS[i % len(LABELS)] for i in draw(st.binary(min_size=1, max_size=6))]
-        frames = []
-        for _ in range(draw(st.integers(0, 5))):
-            size = height * width
-            codes = draw(st.binary(min_size=2 * size, max_size=2 * size))
-            truth = [labels[code % len(labels)] for code in codes[:size]]
-            pred = [t if c >= 100 else labels[c % len(labels)] for c, t in zip(codes[size:], truth, strict=True)]
-            frames.append((*maps(pred, height, width), *maps(truth, height, width)))
-        result.append(frames)
+        result.append(draw_frames(draw, labels, most=5, copied_from=100))
     return result
-
-
-def maps(labels, height, width):
-    classes = np.array([c for c, _ in labels], dtype=np.uint8).reshape(height, width)
-    return classes, np.array([i for _, i in labels], dtype=np.int64).reshape(height, width)
 
 
 def plain_counts(frames):

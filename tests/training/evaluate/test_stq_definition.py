@@ -7,6 +7,7 @@ from math import isclose, isnan, nan, sqrt
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.training.evaluate.tiny_videos import draw_frames
 
 from videocups.evaluate import StqAccumulator, stq
 
@@ -23,22 +24,9 @@ def sequences(draw):
     """Up to three sequences of up to four tiny frames; a predicted pixel is often a copy of the true one."""
     result = []
     for _ in range(draw(st.integers(1, 3))):
-        height, width = draw(st.integers(0, 3)), draw(st.integers(1, 5))
         labels = LABELS[: draw(st.integers(1, len(LABELS)))] if draw(st.booleans()) else LABELS
-        frames = []
-        for _ in range(draw(st.integers(0, 4))):
-            size = height * width
-            codes = draw(st.binary(min_size=2 * size, max_size=2 * size))
-            truth = [labels[code % len(labels)] for code in codes[:size]]
-            pred = [t if c >= 140 else labels[c % len(labels)] for c, t in zip(codes[size:], truth, strict=True)]
-            frames.append((*maps(pred, height, width), *maps(truth, height, width)))
-        result.append(frames)
+        result.append(draw_frames(draw, labels, most=4, copied_from=140))
     return result
-
-
-def maps(labels, height, width):
-    classes = np.array([c for c, _ in labels], dtype=np.uint8).reshape(height, width)
-    return classes, np.array([i for _, i in labels], dtype=np.int64).reshape(height, width)
 
 
 def plain_tubes(videos):

@@ -37,6 +37,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._clock = clock
         self._start = clock()
         self._next_line_s = self._start + QUIET_S
+        self._said: float | None = None  # what the last line said is done
         self._bar: Any = None
         self._task: Any = None
 
@@ -52,7 +53,7 @@ class Progress(AbstractContextManager["Progress"]):
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif kind is None and self._clock() - self._start >= QUIET_S:
+        elif kind is None and self._said != self.done and self._clock() - self._start >= QUIET_S:
             self._line()
 
     def advance(self, amount: float = 1.0) -> None:
@@ -78,6 +79,7 @@ class Progress(AbstractContextManager["Progress"]):
         if left is not None and self.total and self.done < self.total:
             text += f", {duration(left)} left"
         print(text, file=self._stream, flush=True)
+        self._said = self.done
 
     def _rate_text(self) -> str:
         elapsed = self._clock() - self._start

@@ -6,6 +6,7 @@ In: a view on the message where the encoding allows it. Out: one copy, the one i
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,17 +47,7 @@ def check_layout(message: ImageMessage) -> None:
                 "or install cv_bridge for others",
             )
         return
-    try:
-        decode_raw(
-            message.data,
-            encoding=message.encoding,
-            height=message.height,
-            width=message.width,
-            step=message.step,
-            is_bigendian=message.is_bigendian,
-        )
-    except ImageFormatError as error:
-        raise FrameRejected(DropCause.WRONG_SIZE, str(error)) from error
+    _pixels(decode_raw, message)
 
 
 def rgb_from_message(message: ImageMessage) -> NDArray[np.uint8]:
@@ -69,8 +60,12 @@ def rgb_from_message(message: ImageMessage) -> NDArray[np.uint8]:
     check_layout(message)
     if message.encoding not in ENCODINGS:
         return _rgb_by_cv_bridge(message)
+    return _pixels(decode_image, message)
+
+
+def _pixels(decode: Callable[..., NDArray[Any]], message: Image) -> NDArray[Any]:
     try:
-        return decode_image(
+        return decode(
             message.data,
             encoding=message.encoding,
             height=message.height,

@@ -223,7 +223,7 @@ def _complaint(info: Field[Any], value: Any) -> str:
     kind = type(info.default)
     if type(value) is not kind and not (kind is float and type(value) is int):
         return f"{info.name} must be a {kind.__name__}, got {value!r}"
-    if info.name.endswith("_topic") and value != info.default and not _is_topic(value):
+    if info.name.endswith("_topic") and value != info.default and not _is_topic(str(value)):
         return f"{info.name} must be a topic such as /camera/image_raw, got {value!r}"
     choices, between = info.metadata["choices"], info.metadata["between"]
     if choices and value not in choices:
