@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 EPILOG = """The run's folder is what 'features: {{kind: self-trained, checkpoint: DIR}}' of label.yaml takes, and what a
 detector starts from. A run that was stopped goes on when the same command is given again.
@@ -17,7 +16,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage."""
 def pretrain(argv: list[str]) -> int:
     """Train and print where the checkpoint is."""
     from videocups.pretrain.config import PretrainConfig
-    from videocups.train.config_file import read_config, setting_lines
+    from videocups.train.config_file import add_run_arguments, read_config, setting_lines
 
     parser = argparse.ArgumentParser(
         prog="videocups pretrain",
@@ -25,13 +24,7 @@ def pretrain(argv: list[str]) -> int:
         epilog=EPILOG.format(settings=setting_lines(PretrainConfig())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, any number of times"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    add_run_arguments(parser)
     options = parser.parse_args(argv)
     return run(options, read_config(PretrainConfig, options.config, options.set))
 

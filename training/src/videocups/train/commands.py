@@ -136,7 +136,7 @@ def _parse(
     checkpoint: str | None = None,
     base: Mapping[str, Any] | None = None,
 ) -> tuple[argparse.Namespace, Any]:
-    from videocups.train.config_file import read_config, setting_lines
+    from videocups.train.config_file import add_run_arguments, read_config, setting_lines
 
     parser = argparse.ArgumentParser(
         prog=f"videocups {name}",
@@ -146,13 +146,7 @@ def _parse(
     )
     if checkpoint is not None:
         parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=checkpoint)
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, any number of times"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+    add_run_arguments(parser)
     options = parser.parse_args(argv)
     if checkpoint is not None:
         from videocups.train.starting import settings_in_px

@@ -15,6 +15,17 @@ from videocups_core.config import describe, from_mapping, override, to_mapping
 T = TypeVar("T")
 
 
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every training takes: clips, the run's folder, settings and a device."""
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIPS", help="clips, or folders of clips")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run and its checkpoints")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with the settings that differ")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, any number of times"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: %(default)s")
+
+
 def read_config(
     cls: type[T], path: Path | None, changes: Sequence[str] = (), base: Mapping[str, Any] | None = None
 ) -> T:
