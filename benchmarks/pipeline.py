@@ -170,9 +170,7 @@ def measure_workers(folder: Path, rounds: int, *, with_ray: bool) -> bool | None
         f"2 processes are {ratios['2 processes']:.2f}x as fast as 1 (bar {WORKERS_BAR}x): {'ok' if fast else 'MISSED'}"
     )
     machine, reached = ratios[SIDE_BY_SIDE], ratios["2 processes"] / ratios[SIDE_BY_SIDE]
-    print(
-        f"  the machine itself: two runs side by side are {machine:.2f}x as fast; 2 processes reach {reached:.2f} of that"
-    )
+    print(f"  the machine itself: 1 + 1 are {machine:.2f}x as fast as 1; 2 processes reach {reached:.2f} of that")
     if with_ray:
         share = ratio(clocks["2 processes"], clocks["ray, 2 workers"])
         fast &= share >= RAY_BAR

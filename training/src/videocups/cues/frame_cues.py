@@ -24,6 +24,8 @@ from videocups_core.types import CameraModel
 
 BLOWN_OUT, HALO_SHARE = 253, 0.006
 """from this value on in all channels a pixel shows nothing, and light spills over a rim of this share of the width."""
+FAR_ERRORS = 4 / 3
+"""of a chain of steps, in errors expected of one step that is as long"""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -97,7 +99,8 @@ def look_at_frame(
     surprise, tests = against_neighbours(frame.rgb, frame.near, rays, camera, config, known)
     if frame.far:
         far = [replace(one, view=with_own_ground(one.view, hood, rays, camera, config.ground)) for one in frame.far]
-        surprise = np.maximum(surprise, against_neighbours(frame.rgb, far, rays, camera, config, known)[0])
+        cautious = replace(config, caution=FAR_ERRORS * config.caution)
+        surprise = np.maximum(surprise, against_neighbours(frame.rgb, far, rays, camera, cautious, known)[0])
     nothing_shown = hood | blown_out(frame.rgb)
     motion = motion_probability(np.where(nothing_shown, 0, surprise).astype(np.float32))
     views = [neighbour.view for neighbour in frame.near]
