@@ -68,8 +68,9 @@ start() {
 }
 start "$nodes/summary_node"
 # every frame is answered however slow the machine is; a vehicle would take the newest instead
-start "$nodes/vps_node" --ros-args -p image_topic:=/camera/image_raw -p input_reliability:=reliable -p drop_policy:=none
-start "$nodes/web_view" --ros-args -p image_topic:=/camera/image_raw
+start "$nodes/vps_node" --ros-args -p image_topic:=/camera/image_raw -p use_sim_time:=true \
+  -p input_reliability:=reliable -p drop_policy:=none
+start "$nodes/web_view" --ros-args -p image_topic:=/camera/image_raw -p use_sim_time:=true
 "$nodes/recorder_node" --out demo/live --image /camera/image_raw --panoptic /vps --until-silent 3 &
 recorder=$!
 "$nodes/replay_node" demo/world --topics /camera/image_raw /camera/camera_info --listeners 2 --follow /vps/panoptic/segments
