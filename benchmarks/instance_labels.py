@@ -27,7 +27,7 @@ from videocups.label.config import PRESETS
 from videocups.label.instance_labels import label_instances
 from videocups.synthetic import WorldConfig
 
-WANTED = {"fast": 2.0, "quality": 0.7}
+WANTED = {"fast": "2.0", "quality": "0.7", "thorough": "-"}
 
 
 def main() -> None:
