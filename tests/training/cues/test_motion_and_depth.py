@@ -92,8 +92,10 @@ def test_before_a_standing_camera_flow_itself_is_motion(road, drive):
     assert np.median(found.surprise[70:90]) > 3
 
 
+@pytest.mark.parametrize("enough_px", [640, 80])  # as it is, and thinned
 @pytest.mark.parametrize(("factor", "sign"), [(1.8, 1), (0.5, -1)])
-def test_an_oncoming_car_floats_and_a_slow_car_ahead_sinks(road, drive, factor, sign):
+def test_an_oncoming_car_floats_and_a_slow_car_ahead_sinks(road, drive, monkeypatch, factor, sign, enough_px):
+    monkeypatch.setattr("videocups.cues.floating.ENOUGH_PX", enough_px)
     flow, first, second = drive
     inverse = (0.5 / road.depth).astype(np.float32)
     inverse[66:80, 110:140] = factor * inverse[80, 0]  # a box whose lower edge is at row 80

@@ -21,6 +21,9 @@ from videocups.instances.region_growing import RegionGrowingConfig, grow_regions
 from videocups_core.config import setting
 from videocups_core.types import CameraModel
 
+ENOUGH_PX = 640
+"""objects on the road are looked for at this width at least; wider images are thinned"""
+
 
 @dataclass(frozen=True)
 class FloatingConfig:
@@ -55,11 +58,13 @@ def floating_surprise(
     config: FloatingConfig | None = None,
 ) -> FloatMap:
     """Return (H, W): how far groups of pixels seem above (> 0) or below (< 0) the ground, over the expected error."""
-    config = config or FloatingConfig()
-    rho, noise = seen.inverse_depth, config.flow_noise_px * seen.noise
-    is_ground = np.abs(rho - ground_map) < np.maximum(2 * noise, config.ground_tolerance * ground_map)
-    is_ground &= (np.abs(seen.across_px) < 0.8) & (ground_map > 0)
-    candidates = visible & ~is_ground & (rho > -3 * noise)
+    config, shape = config or FloatingConfig(), visible.shape
+    every = max(1, shape[1] // ENOUGH_PX)
+    camera, part = _thinned(camera, every), (slice(None, None, every), slice(None, None, every))
+    rho, noise, below = seen.inverse_depth[part], config.flow_noise_px * seen.noise[part], ground_map[part]
+    is_ground = np.abs(rho - below) < np.maximum(2 * noise, config.ground_tolerance * below)
+    is_ground &= (np.abs(seen.across_px[part]) < 0.8) & (below > 0)
+    candidates = visible[part] & ~is_ground & (rho > -3 * noise)
     growing = RegionGrowingConfig(depth_tolerance=config.depth_tolerance, flow_tolerance=0.1, radius_px=2)
     depth = np.maximum(rho, 1e-5).astype(np.float32)
     groups = grow_regions(candidates.astype(np.float32), depth, np.ones((*rho.shape, 2), np.float32), growing)
@@ -67,7 +72,16 @@ def floating_surprise(
     for number, _, box in label_boxes(groups, round(config.min_area_share * groups.size)):
         inside = groups[box] == number
         surprise[box][inside] = _group_surprise(inside, box, rho, noise, is_ground, ground.normal, camera, config)
+    if every > 1:
+        surprise = surprise.repeat(every, axis=0).repeat(every, axis=1)[: shape[0], : shape[1]]
     return surprise
+
+
+def _thinned(camera: CameraModel, every: int) -> CameraModel:
+    """Return the camera of every so many pixels of every so many rows."""
+    fx, fy, cx, cy = (value / every for value in pinhole(camera))
+    k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
+    return CameraModel(-(-camera.width // every), -(-camera.height // every), k)
 
 
 def _group_surprise(
