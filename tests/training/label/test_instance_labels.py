@@ -150,6 +150,6 @@ def test_motion_is_held_against_a_depth_that_is_known(render):
         share_moving(list(label_instances(read, 4, clip.camera, QUALITY, known=depth)))
         for depth in (None, known(1), known(3))
     ]
-    # what is said to be three times nearer than its parallax must be moving, where it does not stand on the ground there
+    # what is said to be three times nearer than its parallax must be moving, where it does not stand on the ground
     assert shares[2] > shares[1] + 0.001
     assert abs(shares[1] - shares[0]) < 0.001
