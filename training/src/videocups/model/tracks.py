@@ -11,6 +11,9 @@ from torch.nn import functional
 from videocups.model.cascade import initialize_hidden
 from videocups.model.config import TrackConfig
 
+LEAST_LENGTH = 1e-4
+"""that embeddings are divided by: half precision has it as well"""
+
 
 class TrackHead(nn.Module):
     """Two layers, the last without an activation, so that products may be negative: "new" has logit 0.
@@ -29,7 +32,7 @@ class TrackHead(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (R, C, s, s) to embeddings (R, D)."""
         embeddings = self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
-        return self.length * functional.normalize(embeddings.float(), dim=1)
+        return self.length * functional.normalize(embeddings.float(), dim=1, eps=LEAST_LENGTH)
 
 
 def association_logits(embeddings: Tensor, references: Tensor) -> Tensor:
