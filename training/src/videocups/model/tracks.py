@@ -11,8 +11,8 @@ from torch.nn import functional
 from videocups.model.cascade import initialize_hidden
 from videocups.model.config import TrackConfig
 
-LEAST_LENGTH = 1e-4
-"""that embeddings are divided by: half precision has it as well"""
+LEAST_LENGTH = 2.0**-13
+"""that embeddings are divided by: half precision has this number as well, exactly"""
 
 
 class TrackHead(nn.Module):
