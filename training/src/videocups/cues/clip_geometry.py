@@ -20,9 +20,9 @@ from videocups.cues.ego_motion import (
     estimate_ego_motion,
     other_motions,
 )
-from videocups.cues.epipolar import Matrix, parallax, static_flow_px
+from videocups.cues.epipolar import Matrix, static_flow_px
 from videocups.cues.flow import FloatMap, FlowPair
-from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, steady_grounds, voters_every
+from videocups.cues.ground_plane import Ground, GroundConfig, ground_of_flow, steady_grounds
 from videocups_core.types import CameraModel
 
 CREEPING_SHARE, ROAD_SHARE = 0.5, 0.4
@@ -162,9 +162,5 @@ def _ground_of(
     ignore: NDArray[np.bool_] | None,
     normal: Matrix | None,
 ) -> Ground | None:
-    if motion.kind != "moving":
-        return None
-    every = voters_every(flow.visible_forward.shape)
-    seen = parallax(flow.forward_px, motion.rotation, motion.direction, camera, every=every)
     usable = flow.visible_forward if ignore is None else flow.visible_forward & ~ignore
-    return fit_ground(seen, usable, rays, config, normal, every=every)
+    return ground_of_flow(flow.forward_px, usable, motion, rays, camera, config, normal)

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videocups.cues.ego_motion import EgoMotion
-from videocups.cues.epipolar import parallax
 from videocups.cues.flow import FloatMap, warp, warp_labels
 from videocups.cues.frame_pair import View
-from videocups.cues.ground_plane import Ground, GroundConfig, fit_ground, voters_every
+from videocups.cues.ground_plane import Ground, GroundConfig, ground_of_flow
 from videocups_core.types import CameraModel
 
 
@@ -42,11 +41,7 @@ def with_own_ground(
     view: View, hood: NDArray[np.bool_], rays: FloatMap, camera: CameraModel, config: GroundConfig
 ) -> View:
     """Fit the ground anew where the far frame shows it: errors of single steps' heights add up, and all road moves."""
-    if view.motion.kind != "moving":
-        return view
-    every = voters_every(view.visible.shape)
-    seen = parallax(view.flow_px, view.motion.rotation, view.motion.direction, camera, every=every)
-    found = fit_ground(seen, view.visible & ~hood, rays, config, every=every)
+    found = ground_of_flow(view.flow_px, view.visible & ~hood, view.motion, rays, camera, config)
     return view if found is None else replace(view, ground=found)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videocups.cues.ego_motion import EgoMotion
-from videocups.cues.epipolar import Matrix, Parallax
+from videocups.cues.epipolar import Matrix, Parallax, parallax
 from videocups.cues.flow import FloatMap
 from videocups_core.config import setting
+from videocups_core.types import CameraModel
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,25 @@ def voters_every(shape: tuple[int, ...]) -> int:
     return max(1, int(np.sqrt(shape[0] * shape[1] / 40_000)))
 
 
+def ground_of_flow(
+    flow_px: FloatMap,
+    usable: NDArray[np.bool_],
+    motion: EgoMotion,
+    rays: FloatMap,
+    camera: CameraModel,
+    config: GroundConfig | None = None,
+    known_normal: Matrix | None = None,
+) -> Ground | None:
+    """Find the ground under a camera that moves; None where it does not, or where too little of the flow shows one."""
+    if motion.kind != "moving":
+        return None
+    every = voters_every(usable.shape)
+    seen = parallax(flow_px, motion.rotation, motion.direction, camera, every=every)
+    return fit_ground(seen, usable, rays, config, known_normal, every=every)
+
+
 def fit_ground(
-    parallax: Parallax,
+    seen: Parallax,
     usable: NDArray[np.bool_],
     rays: FloatMap,
     config: GroundConfig | None = None,
@@ -85,8 +103,8 @@ def fit_ground(
     """
     config = config or GroundConfig()
     part = (slice(None, None, every), slice(None, None, every))
-    ray, rho, noise = rays[part], parallax.inverse_depth, parallax.noise
-    votes = usable[part] & (np.abs(parallax.across_px) < 0.6) & (rho > 0)
+    ray, rho, noise = rays[part], seen.inverse_depth, seen.noise
+    votes = usable[part] & (np.abs(seen.across_px) < 0.6) & (rho > 0)
     votes &= (ray[..., 1] > config.min_slope) & (np.abs(ray[..., 0]) < config.side_slope + ray[..., 1])
     if votes.sum() * every * every < config.min_pixels:
         return None
