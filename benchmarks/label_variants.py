@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from instances import Row, count_row
 from label_scores import Scores, Ways, matched_score, mean_iou, ways_of_clip
+from labelled_clips import labelled_clip
 
 from videocups.evaluate.datasets import TableDataset, open_dataset
 from videocups.evaluate.overlaps import PairCounts, count_pairs
@@ -138,6 +140,15 @@ class Bench:
     def tracks(self) -> dict[str, Maps]:
         """Return the tracks."""
         return {name: self._ids(clip, "tracks") for name, clip in self.clips.items()}
+
+    def movers(self) -> Row:
+        """Count how well the tracks find what moves, whatever its class."""
+        total = Row()
+        for name, maps in self.tracks().items():
+            clip = labelled_clip(self.sources[name])
+            truths = [clip.truth(number).objects for number in range(len(maps))]
+            total.merge(count_row(maps, truths, [clip.ways(number) for number in range(len(maps))]))
+        return total
 
     def panoptic(self, classes: dict[str, Maps], tracks: dict[str, Maps], by: str) -> Scores:
         """Fuse classes and tracks by "pixels" or by "instances" and score the result."""

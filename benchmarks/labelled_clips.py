@@ -115,6 +115,11 @@ def street_clips(names: Sequence[str] = "abcd") -> list[LabelledClip]:
     return [StreetClip(folder) for folder in folders]
 
 
+def labelled_clip(folder: Path) -> LabelledClip:
+    """Open a rendered clip with its truth, or a labelled street."""
+    return RenderedClip(folder) if (folder / "truth" / "truth.json").is_file() else StreetClip(folder)
+
+
 def frames_as_clip(frames: Sequence[Path], folder: Path, camera: CameraModel) -> Path:
     """Make a clip ``folder`` of copies of images at 10 Hz, with intrinsics."""
     (folder / "frames").mkdir(parents=True)

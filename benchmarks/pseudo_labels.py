@@ -3,7 +3,7 @@
     python benchmarks/pseudo_labels.py streets FOLDER [--frames 60] [--seeds 3] [--work DIR] [--out FILE]
     python benchmarks/pseudo_labels.py rendered FOLDER
     python benchmarks/pseudo_labels.py streets FOLDER --parts features --self-trained RUN
-    python benchmarks/pseudo_labels.py streets FOLDER --parts cues --learned-flow RUN --learned-depth RUN
+    python benchmarks/pseudo_labels.py streets FOLDER --parts cues,movers --learned-flow RUN --learned-depth RUN
 
 FOLDER: labelled streets, or rendered clips with truth. STQ, AQ and SQ in per cent, over all clips together,
 pseudo-classes matched by the Hungarian method, mean over ``--seeds`` clusterings. All objects count, the parked ones
@@ -12,9 +12,12 @@ are clustered as wholes and those that look unlike other movers are ignored, the
 in ``--work``. AQ counts each crowd, a region that training ignores, as one more track; "AQ of tracks" does not.
 
 Parts: "steps" holds each step against the bars: none may hurt STQ, tracking must help AQ. "features" and "cues" put
-others in the place of the classical ones; all rows of "cues" share the class maps of the first, so that only what is
-seen to move differs. These three say apart how well tracks of each way to move are followed, and how good single clips
-are. "ablations" change one thing. Differences are taken clustering by clustering. "depth" ranks the depth terms of the
+others in the place of the classical ones, "cues" also with the longer look of the preset ``thorough``; all rows of
+"cues" share the class maps of the first, so that only what is seen to move differs. These three say apart how well
+tracks of each way to move are followed, and how good single clips are. "movers" holds the tracks of the rows of "cues"
+against moving objects, whatever their class: recall and precision of masks at IoU 0.5, where truth are objects above
+the area and precision asks of masks above the area whether they fit a moving object of any size, and AQ of their tubes.
+"ablations" change one thing. Differences are taken clustering by clustering. "depth" ranks the depth terms of the
 distillation: classes alone, without CRF and tracks, on every fourth frame, each seed with its own head and clustering.
 """
 
@@ -41,12 +44,13 @@ from label_semantics import TERMS, classical, coded, random_codes, self_trained
 from label_variants import Bench, Semantics
 from machine import machine
 
-from videocups.pipeline.label_config import LabelConfig
+from videocups.pipeline.label_config import LabelConfig, label_config
 from videocups.pipeline.learned_cues import LearnedConfig
 from videocups.semantics.inference import InferenceConfig
 
 GUIDED = InferenceConfig()
 VANILLA = replace(GUIDED, guided=False)
+THOROUGH = label_config({"preset": "thorough"}, "the preset thorough")
 STEPS = (
     "vanilla semantics + region growing",
     "+ depth-guided inference",
@@ -68,7 +72,7 @@ def main() -> int:
     parser.add_argument("clips", type=Path, help="folder of clips with truth")
     parser.add_argument("--frames", type=int, default=60, help="at most so many frames of a clip (default 60)")
     parser.add_argument("--seeds", type=int, default=3, help="clusterings to average over (default 3)")
-    parser.add_argument("--parts", default="steps,ablations", help="of steps, features, cues, ablations, depth")
+    parser.add_argument("--parts", default="steps,ablations", help="of steps, features, cues, movers, ablations, depth")
     parser.add_argument("--self-trained", type=Path, metavar="RUN", help="adds a row to features")
     parser.add_argument("--learned-flow", type=Path, metavar="RUN", help="adds a row to cues")
     parser.add_argument("--learned-depth", type=Path, metavar="RUN", help="adds a row to cues")
@@ -116,6 +120,8 @@ def report(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
         if part != "ablations":
             yield from map(say, apart(results, [*bench.clips]))
         yield from map(say, verdicts(results) if part == "steps" else gains(results))
+    if "movers" in options.parts.split(","):
+        yield from map(say, movers(bench, options))
     if "depth" in options.parts.split(","):
         yield from map(say, depth_terms(bench, options.seeds))
 
@@ -189,20 +195,38 @@ def features(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, R
 
 
 def cues(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
-    """Yield the full configuration with learned depth, learned flow and both, and the class maps of the first row."""
+    """Yield the full configuration with other cues or a longer look, and the class maps of the first row."""
     semantics = classical("guided", GUIDED)
-    yield "classical cues", full(bench, semantics)
+    for name, other in cue_benches(bench, options):
+        yield name, full(other, semantics, bench)
+
+
+def cue_benches(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
+    """Yield the clips with the instances and tracks of classical and learned cues, over a short and a long time."""
     flow, depth, begun = options.learned_flow, options.learned_depth, bench
-    for name, learned in {
-        "learned depth": LearnedConfig(depth=depth) if depth else None,
-        "learned flow": LearnedConfig(flow=flow) if flow else None,
-        "learned flow and depth": LearnedConfig(flow, depth) if flow and depth else None,
-    }.items():
+    yield "classical cues", bench
+    both = LearnedConfig(flow, depth) if flow and depth else None
+    for name, preset, learned in (
+        ("classical cues, thorough", THOROUGH, LearnedConfig()),
+        ("learned depth", LabelConfig(), LearnedConfig(depth=depth) if depth else None),
+        ("learned flow", LabelConfig(), LearnedConfig(flow=flow) if flow else None),
+        ("learned flow and depth", LabelConfig(), both),
+        ("learned flow and depth, thorough", THOROUGH, both),
+    ):
         if learned:
-            folder = f"{options.dataset}-{name.replace(' ', '-')}"
+            folder = f"{options.dataset}-{name.replace(',', '').replace(' ', '-')}"
             begin_with(begun if learned.flow else bench, options.work / folder)
-            begun = open_bench(options, replace(LabelConfig(), learned=learned), folder)
-            yield name, full(begun, semantics, bench)
+            begun = open_bench(options, replace(preset, learned=learned), folder)
+            yield name, begun
+
+
+def movers(bench: Bench, options: argparse.Namespace) -> Iterator[str]:
+    """Yield how well the tracks of all cues find what moves, whatever its class."""
+    yield "| movers, whatever their class | > 150 px R / P | > 600 px R / P | AQ |"
+    yield "|---|---|---|---|"
+    for name, other in cue_benches(bench, options):
+        yield other.movers().text(name)
+    yield ""
 
 
 def begin_with(bench: Bench, folder: Path) -> None:
