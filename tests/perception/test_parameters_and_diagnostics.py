@@ -100,6 +100,19 @@ def test_drops_warn_for_a_while_and_only_unusable_input_is_an_error():
     assert message.startswith("no usable message for 0.8 s")
 
 
+def test_a_model_slower_than_the_camera_is_no_error_of_the_camera():
+    health = InputHealth("/image", 0.4, since_s=0.0, expects_first=True)
+    for frame in range(60):  # two seconds at 30 Hz, and one inference takes all of them
+        health.heard(frame / 30)
+        if frame == 0:
+            health.usable(0.0)
+        else:
+            health.dropped(DropCause.OVERRUN, "", frame / 30)
+    assert judged(health, 2.0) == (Level.WARN, "dropped, overrun")
+    health.dropped(DropCause.CORRUPT, "cut off", 2.0)
+    assert judged(health, 2.01)[0] is Level.ERROR
+
+
 def test_gaps_in_a_publishers_numbers_are_lost_messages():
     health = InputHealth("/image", 0.4, since_s=0.0, expects_first=True)
     for publisher, number in ((b"a", 5), (b"a", 6), (b"b", 1), (b"a", 9), (b"b", 2), (b"b", 4)):

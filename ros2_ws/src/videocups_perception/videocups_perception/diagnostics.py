@@ -128,7 +128,9 @@ class InputHealth:
         if watched and silent_s > patience_s:
             return Level.ERROR, self._silence_message(silent_s, publishers)
         reason = "; ".join(f"{cause.value}: {self._sentence[cause]}".rstrip(": ") for cause in fresh)
-        if watched and unusable_s > patience_s and reason:
+        # With a slow model whole frames wait in vain for longer than that; what is overrun had nothing wrong with it.
+        is_input_bad = any(cause is not DropCause.OVERRUN for cause in fresh)
+        if watched and unusable_s > patience_s and is_input_bad:
             return Level.ERROR, f"no usable message for {unusable_s:.1f} s; {reason}"
         if reason:
             return Level.WARN, f"dropped, {reason}"
