@@ -41,6 +41,29 @@ def test_fifty_rounds_leave_no_thread_and_no_descriptor(make_rig):
     assert entries("/proc/self/task") <= native + 1
 
 
+def test_the_diagnostics_say_in_which_state_it_is(make_rig):
+    rig = make_rig()
+
+    def says(words):
+        rig.wait(lambda: rig.status("inference").message == words)
+        assert rig.status("inference").level == b"\x00"
+
+    says("not configured: no model is loaded")
+    rig.listen_to_results()
+    rig.start()
+    says("waiting for images")
+    rig.exchange(rig.image(0))
+    says("running")
+    rig.on_node(rig.node.trigger_deactivate)
+    says("inactive: no image is processed")
+    rig.on_node(rig.node.trigger_cleanup)
+    says("not configured: no model is loaded")
+    rig.start()
+    says("waiting for images")
+    rig.on_node(rig.node.trigger_shutdown)
+    says("inactive: no image is processed")
+
+
 def test_it_works_after_every_round(make_rig):
     rig = make_rig()
     rig.listen_to_results()

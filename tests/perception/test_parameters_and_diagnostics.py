@@ -122,7 +122,8 @@ def test_gaps_in_a_publishers_numbers_are_lost_messages():
 
 def test_inference_reports_percentiles_failures_and_age():
     health = InferenceHealth(age_warn_s=0.5)
-    assert health.status("x", {}, 0.0).message == "ready"
+    health.standing = ""
+    assert health.status("x", {}, 0.0).message == "waiting for images"
     for index in range(100):
         health.done(index * 0.01, latency_s=(index + 1) / 1000, age_s=0.1)
     values = health.status("x", {"model": "m"}, 1.0).values
@@ -139,6 +140,8 @@ def test_inference_reports_percentiles_failures_and_age():
     assert health.status("x", {}, 1.8).level is Level.WARN
     health.done(1.9, 0.01, 1e8)  # a bag of last year without use_sim_time
     assert health.status("x", {}, 2.0).level is Level.OK
+    assert health.status("x", {}, 3.8).message == "running"
+    assert health.status("x", {}, 4.0).message == "waiting for images"
 
 
 def test_a_frame_that_hangs_is_told_while_it_hangs():

@@ -24,6 +24,8 @@ LATENCY_WINDOW = 300  # frames
 STUCK_S = 2.0  # a frame this long in hand, and five times as long as usual, is stuck
 PERIODS_KEPT = 9
 PUBLISHERS_KEPT = 16
+NOT_CONFIGURED = "not configured: no model is loaded"
+INACTIVE = "inactive: no image is processed"
 COMPARABLE_AGE_S = 60.0  # beyond, stamp and clock have nothing to do with each other: a bag without use_sim_time
 
 
@@ -165,6 +167,7 @@ class InferenceHealth:
         self._failure = ""
         self._failed_s = float("-inf")
         self._in_hand_s: list[float] = []  # since when each frame has been in hand
+        self.standing = NOT_CONFIGURED  # why no frame can come; "" while the node is active
         self.activity = ""  # what takes long right now, e.g. building an engine; "" in normal operation
         self.activity_since_s = 0.0
 
@@ -226,7 +229,7 @@ class InferenceHealth:
         running = now_s - last_done_s < RATE_WINDOW_S
         if running and self._age_warn_s < self._age_s[-1] < COMPARABLE_AGE_S:
             return Level.WARN, f"output is {self._age_s[-1] * 1e3:.0f} ms old; lower the load or raise age_warn_s"
-        return Level.OK, "running" if self._done_s else "ready"
+        return Level.OK, self.standing or ("running" if running else "waiting for images")
 
 
 class Bulletin:

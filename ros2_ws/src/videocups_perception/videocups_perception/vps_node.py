@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from videocups_core.stream import Stream
 from videocups_perception.camera_info import CalibrationKeeper
-from videocups_perception.diagnostics import InputHealth
+from videocups_perception.diagnostics import INACTIVE, NOT_CONFIGURED, InputHealth
 from videocups_perception.loading import has_confidence, load_stream, model_facts, tracker_facts
 from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.outputs import Outputs
@@ -29,7 +29,7 @@ from videocups_perception.reporting import WATCH_PERIOD_S, Reporter
 from videocups_perception.scheduling import FrameRejected
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-NOT_CONFIGURED = "the node is not configured; configure and activate it first"
+CONFIGURE_FIRST = "the node is not configured; configure and activate it first"
 
 
 class VpsNode(LifecycleNode):
@@ -64,6 +64,7 @@ class VpsNode(LifecycleNode):
     def stop_work(self) -> bool:
         """Unsubscribe and stop the worker; say whether it came to rest in time."""
         self.reporter.watched.clear()
+        self.reporter.inference.standing = INACTIVE
         while self._inputs:
             self.destroy_subscription(self._inputs.pop())
         return self.pipeline.stop() if self.pipeline is not None else True
@@ -79,6 +80,7 @@ class VpsNode(LifecycleNode):
             self._advertise(stream)
         except Exception as error:  # the boundary: a state, a sentence and a diagnostic instead of a crash
             return self._refuse("configure", error)
+        self.reporter.inference.standing = INACTIVE
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -98,6 +100,7 @@ class VpsNode(LifecycleNode):
         self._subscribe(CompressedImage if compressed else Image, topic, pipeline.take, health)
         if wanted.camera_info_topic:
             self._subscribe_camera_info(pipeline)
+        self.reporter.inference.standing = ""
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -114,6 +117,7 @@ class VpsNode(LifecycleNode):
             self.pipeline.outputs.destroy()
         self.pipeline = None
         self.reporter.facts = dict
+        self.reporter.inference.standing = NOT_CONFIGURED
         self.calibration = CalibrationKeeper()
         return SUCCESS
 
@@ -209,7 +213,7 @@ class VpsNode(LifecycleNode):
     # Services and parameters
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success, response.message = False, NOT_CONFIGURED
+        response.success, response.message = False, CONFIGURE_FIRST
         if self.pipeline is not None:
             self.pipeline.enabled = request.data
             message = "processing frames" if request.data else "dropping frames, counted as 'disabled'"
@@ -217,7 +221,7 @@ class VpsNode(LifecycleNode):
         return response
 
     def _on_reset_tracker(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = False, NOT_CONFIGURED
+        response.success, response.message = False, CONFIGURE_FIRST
         if self.pipeline is not None:
             self.pipeline.reset_tracker()
             response.success = True
