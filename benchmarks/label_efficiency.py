@@ -12,17 +12,15 @@ next N runs only.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from machine import machine
-from training_ablation import COLUMNS, CONFIG, HEAD, count, predicted_scores, row
+from training_ablation import count, heading, named, parser_of_runs, predicted_scores, row
 
 from videocups.progress import Progress
 from videocups.train.config_file import read_config
@@ -60,20 +58,10 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labelled", nargs="+", type=Path)
-    parser.add_argument("--truth", type=Path, required=True)
-    parser.add_argument("--init", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = parser_of_runs(__doc__, steps=400)
+    parser.add_argument("--init", type=Path, required=True, help="its network must be that of --config")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--stretch", type=int, default=12, metavar="FRAMES", help="frames that are labelled together")
-    parser.add_argument("--budget", type=int, default=400, metavar="STEPS")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=10**9)
-    parser.add_argument("--config", type=Path, default=CONFIG, help="its network must be that of CHECKPOINT")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--write", type=Path)
     return parser.parse_args()
 
 
@@ -103,21 +91,12 @@ def one_run(folder: Path, beginning: str, fraction: float, seed: int, options: a
     with Progress(f"{beginning}, {fraction:.0%}, seed {seed}", total=task.steps, unit="steps") as progress:
         run_training(task, settings.loop, folder, device=options.device, on_step=progress.update)
     scores = predicted_scores(folder, options.truth, "", options.device)
-    values = ", ".join(f"{name} {value:.1f}" for name, value in zip(COLUMNS, astuple(scores), strict=True))
-    print(f"{beginning}, {fraction:.0%} of the frames, seed {seed}: {values}")
+    print(f"{beginning}, {fraction:.0%} of the frames, seed {seed}: {named(scores)}")
 
 
 def table(options: argparse.Namespace) -> str:
-    lines = [
-        "# Label efficiency",
-        "",
-        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}"
-        + (f" ({', '.join(options.set)})" if options.set else "")
-        + f", labels of {count(options.labelled)} clips in stretches of {options.stretch} frames, scored on "
-        f"{count([options.truth])} others. Percent, mean ± standard deviation over the seeds.",
-        "",
-        *HEAD,
-    ]
+    labels = f"labels of {count(options.labelled)} clips in stretches of {options.stretch} frames"
+    lines = heading(options, "Label efficiency", labels)
     for fraction in options.fractions:
         for beginning in BEGINNINGS:
             folders = [run_folder(options.out, beginning, fraction, seed) for seed in range(options.seeds)]

@@ -64,21 +64,27 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labelled", nargs="+", type=Path)
-    parser.add_argument("--truth", type=Path, required=True)
+    parser = parser_of_runs(__doc__, steps=800)
     parser.add_argument("--pseudo", type=Path)
     parser.add_argument("--also", type=Path, metavar="OTHER")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=int, default=800, metavar="STEPS")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", action="append", choices=VARIANTS)
+    return parser.parse_args()
+
+
+def parser_of_runs(description: str, steps: int) -> argparse.ArgumentParser:
+    """Return a parser of what trainings that are scored on held clips have in common."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labelled", nargs="+", type=Path)
+    parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--budget", type=int, default=steps, metavar="STEPS")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=10**9, help="do the next N runs only")
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--write", type=Path)
-    return parser.parse_args()
+    return parser
 
 
 def run_folder(out: Path, variant: str, seed: int) -> Path:
@@ -97,9 +103,7 @@ def one_run(folder: Path, variant: str, seed: int, options: argparse.Namespace) 
     with Progress(f"{variant}, seed {seed}", total=task.steps, unit="steps") as progress:
         run_training(task, task.settings.loop, folder, device=options.device, on_step=progress.update)
     scores = predicted_scores(folder, options.truth, "", options.device)
-    print(
-        f"{variant}, seed {seed}: " + ", ".join(f"{c} {v:.1f}" for c, v in zip(COLUMNS, astuple(scores), strict=True))
-    )
+    print(f"{variant}, seed {seed}: {named(scores)}")
 
 
 def predicted_scores(folder: Path, truth: Path, suffix: str, device: str) -> HeldScores:
@@ -110,17 +114,13 @@ def predicted_scores(folder: Path, truth: Path, suffix: str, device: str) -> Hel
     return kept_score(predicted, truth, file)
 
 
+def named(scores: HeldScores) -> str:
+    """Return all scores with their names, for the terminal."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in zip(COLUMNS, astuple(scores), strict=True))
+
+
 def table(options: argparse.Namespace) -> str:
-    lines = [
-        "# Training ablation",
-        "",
-        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}"
-        + (f" ({', '.join(options.set)})" if options.set else "")
-        + f", trained on the pseudo-labels of {count(options.labelled)} clips, scored on {count([options.truth])} "
-        "others. Percent, mean ± standard deviation over the seeds.",
-        "",
-        *HEAD,
-    ]
+    lines = heading(options, "Training ablation", f"trained on the pseudo-labels of {count(options.labelled)} clips")
     if options.pseudo:
         options.out.mkdir(parents=True, exist_ok=True)
         lines.append(row("the pseudo-labels themselves", [pseudo_scores(options)]))
@@ -129,6 +129,19 @@ def table(options: argparse.Namespace) -> str:
         lines += ["", f"The same networks on {count([options.also])} clips of {options.also.name}, never seen:", ""]
         lines += [*HEAD, *scored_rows(options, options.also, f"_{options.also.name}")]
     return "\n".join(lines) + "\n"
+
+
+def heading(options: argparse.Namespace, title: str, taught: str) -> list[str]:
+    """Return the lines above the first row: what was trained, on what, and what scored it."""
+    changed = f" ({', '.join(options.set)})" if options.set else ""
+    return [
+        f"# {title}",
+        "",
+        f"{datetime.date.today().isoformat()}, {machine()}. {options.budget} steps, {options.config.stem}{changed}, "
+        f"{taught}, scored on {count([options.truth])} others. Percent, mean ± standard deviation over the seeds.",
+        "",
+        *HEAD,
+    ]
 
 
 def scored_rows(options: argparse.Namespace, truth: Path, suffix: str) -> list[str]:
