@@ -137,6 +137,42 @@ def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(
     assert "Traceback" not in output
 
 
+# The real node with a model that takes ten seconds to load, in native calls that come back now and then.
+SLOW_TO_LOAD = """
+import sys
+import time
+from videocups_perception import loading, vps_node
+
+load = loading.load_stream
+
+def load_slow(parameters):
+    stream = load(parameters)
+    print("loading", flush=True)
+    end_s = time.monotonic() + 10
+    while time.monotonic() < end_s:
+        stream.engine.warm_up()
+    return stream
+
+vps_node.load_stream = load_slow
+sys.exit(vps_node.main())
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_model_is_loaded_ends_it_within_two_seconds_with_status_0(start, bundle_folder, sign):
+    """Who sees the first engine build take minutes presses Ctrl-C."""
+    process = start([sys.executable, "-c", SLOW_TO_LOAD, "--ros-args", *parameters(bundle=bundle_folder, threads=1)])
+    while (line := process.stdout.readline()).strip() != "loading":
+        assert line, "it ended before it loaded"
+    time.sleep(0.1)
+    process.send_signal(sign)
+    start_s = time.monotonic()
+    output = finish(process)
+    assert time.monotonic() - start_s < 2.0
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
 # Nodes that meet the end of the middleware at the worst moments, as after a signal: in a frame, between two spins.
 ENDED_IN_A_FRAME = """
 import sys

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from ament_index_python.packages import get_package_share_directory
 
 from videocups_core.bundle import read_bundle
 from videocups_core.engine import EngineConfig, create_engine
 from videocups_core.stream import Stream, StreamConfig
 from videocups_perception.parameters import NodeParameters
+
+
+POLL_S = 0.05
+
+
+class Loader:
+    """Loads on a thread of its own: the first engine build takes minutes, and silence would look like a crash."""
+
+    def __init__(self) -> None:
+        # An event, because up to Python 3.12 a join that a signal interrupts takes the thread for ended.
+        self._done = threading.Event()
+        self._done.set()
+
+    def load(self, load: Callable[[], Stream], meanwhile: Callable[[], bool]) -> Stream:
+        """Return what ``load`` returns, or raise what it raises; give up where ``meanwhile`` says False."""
+        outcome: list[Stream | Exception] = []
+
+        def attempt() -> None:
+            try:
+                outcome.append(load())
+            except Exception as error:  # handed over to the thread that waits
+                outcome.append(error)
+            finally:
+                self._done.set()
+
+        self._done.clear()
+        threading.Thread(target=attempt, name="model-loader", daemon=True).start()
+        while not self.is_done(POLL_S):
+            if not meanwhile():
+                raise RuntimeError("the node was stopped while the model was being loaded")
+        loaded = outcome.pop()
+        if isinstance(loaded, Exception):
+            try:
+                raise loaded
+            finally:
+                del loaded  # its traceback holds this frame, and through it what was loaded by halves
+        return loaded
+
+    def is_done(self, timeout_s: float) -> bool:
+        """Wait a while; say whether nothing is being loaded any more."""
+        return self._done.wait(timeout_s)
 
 
 def load_stream(parameters: NodeParameters) -> Stream:
@@ -67,6 +109,5 @@ def tracker_facts(stream: Stream) -> dict[str, str]:
 
 
 def has_confidence(stream: Stream) -> bool:
-    """Say whether the model gives a confidence per pixel, by asking it once."""
-    blank = np.zeros(stream.bundle.input.shape, dtype=np.uint8)
-    return stream.engine.infer(blank).semantic_score is not None
+    """Say whether the model gives a confidence per pixel."""
+    return "semantic_score" in stream.engine.describe().outputs

@@ -163,7 +163,7 @@ def _end(node: ProcessNode, status: int) -> None:
         return
     # The thread is inside native code that cannot be interrupted; waiting for it could take for ever and tearing
     # the interpreter down under it could crash.
-    node.get_logger().warning("leaving while a frame is still in inference")
+    node.get_logger().warning("leaving while a frame is still in inference, or a model being loaded")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

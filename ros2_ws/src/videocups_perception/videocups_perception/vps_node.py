@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,13 +18,13 @@ from std_srvs.srv import SetBool, Trigger
 from videocups_core.stream import Stream
 from videocups_perception.camera_info import CalibrationKeeper
 from videocups_perception.diagnostics import INACTIVE, NOT_CONFIGURED, InputHealth
-from videocups_perception.loading import has_confidence, load_stream, model_facts, tracker_facts
+from videocups_perception.loading import Loader, has_confidence, load_stream, model_facts, tracker_facts
 from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.outputs import Outputs
 from videocups_perception.parameters import apply_changes, check_changes, declare, help_lines, read, unknown_overrides
-from videocups_perception.pipeline import Pipeline, gate_limits
+from videocups_perception.pipeline import STOP_TIMEOUT_S, Pipeline, gate_limits
 from videocups_perception.qos_events import qos_events
-from videocups_perception.reporting import WATCH_PERIOD_S, Reporter
+from videocups_perception.reporting import Reporter
 from videocups_perception.scheduling import FrameRejected
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -44,6 +43,7 @@ class VpsNode(LifecycleNode):
             self.get_logger().warning(sentence)
         self.pipeline: Pipeline | None = None
         self._first_epoch = 0
+        self._loader = Loader()
         self.reporter = Reporter(self, self.parameters.diagnostics_period_s, self.parameters.age_warn_s)
         self.calibration = CalibrationKeeper()
         self._inputs: list[Subscription[Any]] = []
@@ -62,12 +62,12 @@ class VpsNode(LifecycleNode):
             self.trigger_activate()
 
     def stop_work(self) -> bool:
-        """Unsubscribe and stop the worker; say whether it came to rest in time."""
+        """Unsubscribe, stop the worker and wait for a load; say whether all came to rest in time."""
         self.reporter.watched.clear()
         self.reporter.inference.standing = INACTIVE
         while self._inputs:
             self.destroy_subscription(self._inputs.pop())
-        return self.pipeline.stop() if self.pipeline is not None else True
+        return self._loader.is_done(STOP_TIMEOUT_S) and (self.pipeline is None or self.pipeline.stop())
 
     # Life cycle
 
@@ -76,7 +76,7 @@ class VpsNode(LifecycleNode):
         try:
             self.parameters = read(self)
             self.reporter.renew(self.parameters.diagnostics_period_s, self.parameters.age_warn_s)
-            stream = self._load_while_reporting(lambda: load_stream(self.parameters))
+            stream = self._load_while_reporting()
             self._advertise(stream)
         except Exception as error:  # the boundary: a state, a sentence and a diagnostic instead of a crash
             return self._refuse("configure", error)
@@ -137,29 +137,12 @@ class VpsNode(LifecycleNode):
         self.reporter.publish()
         return FAILURE
 
-    def _load_while_reporting(self, load: Callable[[], Stream]) -> Stream:
-        """Load on a thread of its own: the first engine build takes minutes, and silence would look like a crash."""
-        outcome: list[Stream | Exception] = []
-
-        def attempt() -> None:
-            try:
-                outcome.append(load())
-            except Exception as error:  # handed over to the thread that waits
-                outcome.append(error)
-
+    def _load_while_reporting(self) -> Stream:
         inference = self.reporter.inference
         inference.begin("loading the model, building its engine if it is new", time.monotonic())
-        thread = threading.Thread(target=attempt, name="model-loader", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(WATCH_PERIOD_S)
-            self.reporter.watch()
-            if not self.context.ok():
-                raise RuntimeError("the node was stopped while the model was being loaded")
+        stream = self._loader.load(lambda: load_stream(self.parameters), self._still_reporting)
         inference.begin("", time.monotonic())
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
+        return stream
 
     def _advertise(self, stream: Stream) -> None:
         bundle, facts = stream.bundle, model_facts(stream)
