@@ -6,6 +6,7 @@ import gc
 import shutil
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,39 @@ def test_fifty_rounds_leave_no_thread_and_no_descriptor(make_rig):
     assert threading.active_count() == threads
     assert entries("/proc/self/fd") <= descriptors + 2  # the logger and DDS may keep one more
     assert entries("/proc/self/task") <= native + 1
+
+
+@pytest.fixture
+def no_collector():
+    """A node that rests makes no garbage, so nothing but its own doing frees what it does not need any more."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_cleanup_frees_the_model(make_rig, no_collector):
+    rig = make_rig(camera_info_topic="camera_info")
+    rig.start()
+    engine = weakref.ref(rig.node.pipeline.stream.engine)
+    rig.on_node(rig.node.trigger_deactivate)
+    rig.on_node(rig.node.trigger_cleanup)
+    assert engine() is None
+
+
+def test_a_model_that_fails_after_it_was_loaded_is_freed(make_rig, no_collector, monkeypatch):
+    from videocups_core.engine.onnx import OnnxEngine
+
+    engines = []
+
+    def out_of_memory(engine):
+        engines.append(weakref.ref(engine))
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(OnnxEngine, "warm_up", out_of_memory)
+    rig = make_rig()
+    assert rig.on_node(rig.node.trigger_configure).name == "FAILURE"
+    assert [engine() for engine in engines] == [None]
 
 
 def test_the_diagnostics_say_in_which_state_it_is(make_rig):

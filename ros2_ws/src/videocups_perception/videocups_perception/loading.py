@@ -13,7 +13,6 @@ from videocups_core.engine import EngineConfig, create_engine
 from videocups_core.stream import Stream, StreamConfig
 from videocups_perception.parameters import NodeParameters
 
-
 POLL_S = 0.05
 
 

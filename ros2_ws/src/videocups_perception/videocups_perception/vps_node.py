@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -119,6 +120,7 @@ class VpsNode(LifecycleNode):
         self.reporter.facts = dict
         self.reporter.inference.standing = NOT_CONFIGURED
         self.calibration = CalibrationKeeper()
+        gc.collect()  # pipeline and worker hold each other, and with them the model and its memory on the GPU
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
