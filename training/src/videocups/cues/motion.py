@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from videocups.cues.flow import FloatMap
 from videocups_core.config import setting
 
+MOVING = 0.15
+"""motion probability from which a pixel counts as moving"""
+HALO_SHARE = 0.01
+"""of the image's width: so far around what moves parallax is not trusted either"""
+
 
 @dataclass(frozen=True)
 class MotionConfig:
@@ -69,3 +74,10 @@ def smooth(surprise: FloatMap, window_px: int) -> FloatMap:
 def raise_floating(surprise: FloatMap, floating: FloatMap, config: MotionConfig) -> FloatMap:
     """Return the larger of both surprises."""
     return np.asarray(np.maximum(surprise, np.clip(floating - config.floating_from, 0, 20)), np.float32)
+
+
+def around_moving(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (H, W): what moves and its surroundings, where parallax says nothing of depth."""
+    rim = 2 * round(HALO_SHARE * moving.shape[1]) + 1
+    near: NDArray[np.bool_] = cv2.dilate(moving.astype(np.uint8), np.ones((rim, rim), np.uint8)) > 0
+    return near

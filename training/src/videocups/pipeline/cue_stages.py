@@ -13,6 +13,7 @@ from videocups.cues.clip_geometry import PairGeometry, habits, look_at_pair, no_
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.flow import DisFlow, FlowEstimator
 from videocups.cues.frame_cues import FrameLook, ground_of_habit, look_at_frame, remember
+from videocups.cues.fused_depth import fused_inverse_depth
 from videocups.cues.hood import HoodFinder
 from videocups.cues.known_depth import KnownDepth
 from videocups.cues.learned.flow_kinds import FLOW_CONFIGS, FLOW_MODULES
@@ -82,6 +83,7 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
             settings,
             inputs,
             outputs,
+            version=2,
             loads=DEPTH_MODULES,
             run_many=in_step(cues_against_depth),
         )
@@ -188,10 +190,10 @@ def cues_of_frame(work: Work, settings: CueSettings) -> dict[str, Any]:
 
 
 def cues_against_depth(work: Work, settings: KnownDepthSettings) -> dict[str, Any]:
-    """Do the same with the depth that a network sees in the frame."""
+    """Do the same with the depth that a network sees in the frame, and let both say how far what stands is."""
     known = learned_depth(settings.network).known_depth(work.read("frames", work.index).copy())
     look = _look(work, settings, known)
-    depth = np.float32(1) / known.inverse_depth
+    depth = np.float32(1) / fused_inverse_depth(known, look.measured, look.motion)
     ground = ground_of_habit(habit_of(work, work.index), pixel_rays(camera_of(work)))
     return {"network_depth": depth_and_scale(depth, ground), "motion": _motion_fields(look)}
 

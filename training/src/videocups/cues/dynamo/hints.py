@@ -23,14 +23,11 @@ from videocups.cues.dynamo.config import HintConfig
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_cues import FrameLook, cues_of_look, remember
 from videocups.cues.frame_pair import FramePair
+from videocups.cues.motion import MOVING, around_moving
 from videocups.instances.frame_instances import frame_instances
 from videocups_core.clip import Clip
 from videocups_core.types import CameraModel
 
-MOVING = 0.15
-"""motion probability from which a pixel carries no measurement of its own"""
-HALO_SHARE = 0.01
-"""of the image's width: so far around moving things measurements are not trusted either"""
 LEAST_ERROR, FILLED_ERROR, GROUND_ERROR = 0.1, 1.0, 0.2
 """relative errors of inverse depth: of the best measurement, where it is filled in, of the ground below an object"""
 MOTIONS = "motions.npy"
@@ -63,7 +60,7 @@ def iter_hints(
 ) -> Iterator[tuple[FrameHints, Matrix]]:
     """Yield hints of every frame at ``size_wh``, and the camera's motion (4, 4) to the next one, NaN where unknown.
 
-    ``filled``: how much counts what was not measured.
+    ``filled``: how much counts what was not measured, where all else was: it is worth what there was to fill it from.
     """
     geometry = survey(read_frame, count, camera, config)
     held: FloatMap | None = None
@@ -77,10 +74,9 @@ def _frame_hints(
 ) -> FrameHints:
     objects = frame_instances(cues_of_look(look, dense, ground, None), camera.fx)
     standing = stand_on_ground(dense, objects, ground)
-    rim = 2 * round(HALO_SHARE * dense.shape[1]) + 1
-    moving = ((look.motion > MOVING) | (objects > 0)).astype(np.uint8)
-    near = np.asarray(cv2.dilate(moving, np.ones((rim, rim), np.uint8)))
-    precision = np.zeros_like(dense) if look.measured is None else np.where(near > 0, 0, look.measured.weight)
+    moving = (look.motion > MOVING) | (objects > 0)
+    near = around_moving(moving)
+    precision = np.zeros_like(dense) if look.measured is None else np.where(near, 0, look.measured.weight)
     measured = dense if look.measured is None else look.measured.inverse_depth
 
     def small(field: FloatMap) -> FloatMap:
@@ -92,7 +88,8 @@ def _frame_hints(
     error = 1 / np.sqrt(weight + 1e-9) + LEAST_ERROR * around
     known = error < FILLED_ERROR * around
     inverse = np.where(known, mean, around)
-    trust = np.where(known, LEAST_ERROR / error, filled * LEAST_ERROR / (FILLED_ERROR * around))
+    # a standing vehicle measures nothing, and all that was filled in would say that everything is far
+    trust = np.where(known, LEAST_ERROR / error, known.mean() * filled * LEAST_ERROR / (FILLED_ERROR * around))
     # what moves has what the ground below it tells, or nothing
     still, moves = small(near.astype(np.float32)) == 0, small(moving.astype(np.float32)) > 0.5
     on_ground = (objects > 0) & (standing != dense)

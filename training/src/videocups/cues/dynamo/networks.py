@@ -162,7 +162,8 @@ class DepthNet(nn.Module):
             field = doubling(field, features)
             fields.append(field)
         finest = zip(self.heads, fields[-len(self.heads) :], strict=True)
-        error = self.error(fields[-1]).exp().clamp(LEAST_ERROR, 1.0)
+        # clamped before: what overflows in exp would have no gradient but NaN
+        error = self.error(fields[-1]).clamp(math.log(LEAST_ERROR), 0.0).exp()
         return [torch.sigmoid(head(field)) for head, field in finest][::-1], error
 
     def _head(self, width: int) -> nn.Conv2d:
