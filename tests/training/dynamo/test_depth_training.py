@@ -134,6 +134,16 @@ def test_untrained_masks_are_one_half():
     torch.testing.assert_close(motions[:, :, 3], torch.tensor([0.0, 0, 0, 1]).expand(2, 2, 4))
 
 
+def test_an_error_beyond_all_bounds_has_a_gradient():
+    network = DynamoNetwork(DepthNetworkConfig(encoder="tiny"))
+    torch.nn.init.constant_(network.depth.error.bias, 200.0)  # its exponential is beyond float32
+    error = network.depth(torch.rand(1, 3, 64, 96))[1]
+    assert error.max() == 1
+    error.log().sum().backward()
+    gradients = [value.grad for value in network.depth.parameters() if value.grad is not None]
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
 def test_given_weights_begin_all_encoders(tmp_path):
     weights = resnet18(weights=None).state_dict()
     save_file(weights, tmp_path / "resnet18.safetensors")
