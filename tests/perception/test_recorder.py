@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from std_msgs.msg import Header  # noqa: E402
 
 from videocups_core.clip import Clip  # noqa: E402
 from videocups_core.panoptic.storage import PanopticClip  # noqa: E402
-from videocups_core.standin import StandInWorld, standin_classes  # noqa: E402
+from videocups_core.standin import StandInOracle, StandInWorld, standin_classes  # noqa: E402
 from videocups_core.types import CameraModel  # noqa: E402
 from videocups_perception import clip_recorder  # noqa: E402
 from videocups_perception.clip_recorder import ClipRecorder, RecordingOptions  # noqa: E402
@@ -31,8 +32,8 @@ T0 = 1_650_000_000_000_000_000
 WORLD = StandInWorld()
 
 
-def message_at(index, stamp_ns=None):
-    header = Header(frame_id="cam")
+def message_at(index, stamp_ns=None, frame_id="cam"):
+    header = Header(frame_id=frame_id)
     header.stamp.sec, header.stamp.nanosec = divmod(T0 + index * 100 * MS if stamp_ns is None else stamp_ns, 10**9)
     return image_message(header, WORLD.image_rgb(index), "rgb8")
 
@@ -90,7 +91,7 @@ def test_images_and_the_nodes_answers_are_recorded_side_by_side(make_rig, record
     rig.listen_to_results()
     rig.start()
     node, _ = record("--panoptic", "/vps")
-    wait(lambda: node.recorder is not None)  # the latched labels have come
+    wait(lambda: node.classes_of)  # the latched labels have come
     wait(lambda: node.count_publishers("/vps/panoptic/image") and node.count_publishers("/image") > 1)
     rig.wait(lambda: rig.images.get_subscription_count() == 2)
     time.sleep(0.3)
@@ -171,6 +172,49 @@ def test_new_sizes_cameras_and_jumps_back_begin_new_clips(tmp_path):
     recorder.add(small, 1, "a", wrong)
     recorder.finish()
     assert Clip(recorder.clips[-1]).info.camera is None  # a calibration for another size is worse than none
+
+
+@pytest.mark.parametrize("frame_id", ["cam", ""])
+def test_a_disorderly_camera_does_not_break_the_clip(tmp_path, spinner, frame_id):
+    """Without names, with frames sent twice or late, and with another camera on the topic it stays one clip."""
+    node = spinner(lambda context: RecorderNode(parse(["--out", str(tmp_path)]), context=context)).node
+    node.begin()
+    for index in range(1, 6):
+        node._on_image(message_at(index, frame_id=frame_id))
+        node._on_image(message_at(index, frame_id=frame_id))
+        node._on_image(message_at(index, T0 + (index * 100 - 30) * MS, frame_id))
+        node._on_image(message_at(index, frame_id="other"))
+    assert node.stop_work()
+    assert [Clip(path).info.stamps_ns for path in node.recorder.clips] == [
+        tuple(T0 + index * 100 * MS for index in range(1, 6))
+    ]
+    assert node.worker.counts().dropped == {"repeated": 5, "out_of_order": 5, "foreign_frame": 5, "stopped": 0}
+
+
+def test_stamps_of_zero_are_told_and_not_a_clip_each(tmp_path, spinner):
+    node = spinner(lambda context: RecorderNode(parse(["--out", str(tmp_path)]), context=context)).node
+    node.begin()
+    for index in range(5):
+        node._on_image(message_at(index, 0))
+    assert node.stop_work()
+    assert node.summary() == f"recorded 1 frames in 1 clips under {tmp_path}; 4 dropped (repeated)"
+
+
+def test_new_tracks_and_new_models_begin_new_clips(tmp_path):
+    """Track 1 of another epoch is another thing, and class 1 of another model may be another class."""
+    recorder, oracle = ClipRecorder(RecordingOptions(tmp_path)), StandInOracle(WORLD)
+    classes = standin_classes()
+    renamed = (*classes[:-1], replace(classes[-1], name="something else"))
+    for index in range(9):
+        if index == 3:
+            oracle.reset()
+        frame = oracle.step(index, T0 + index * 100 * MS)
+        names = renamed if index >= 6 else classes
+        recorder.add(WORLD.image_rgb(index), frame.stamp_ns, "cam", None, frame, names)
+    recorder.finish()
+    read = [PanopticClip(path) for path in recorder.clips]
+    assert [(len(clip), clip.classes) for clip in read] == [(3, classes), (3, classes), (3, renamed)]
+    assert [{frame.track_epoch for frame in clip} for clip in read] == [{0}, {1}, {1}]
 
 
 def test_a_signal_closes_the_clip(tmp_path, spinner):

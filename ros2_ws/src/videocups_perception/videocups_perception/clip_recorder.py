@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +29,20 @@ class RecordingOptions:
     topic: str = ""
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What must stay the same within a clip; a track means the same thing only within one epoch of one model."""
+
+    size: tuple[int, int]
+    camera_name: str
+    classes: tuple[ClassInfo, ...]
+    track_epoch: int
+
+
 @dataclass
 class _OpenClip:
     folder: Path
-    camera_name: str
-    size: tuple[int, int]
+    content: _Content
     camera: CameraModel | None
     panoptic: PanopticClipWriter | None
     stamps_ns: list[int] = field(default_factory=list)
@@ -44,12 +52,10 @@ class _OpenClip:
 class ClipRecorder:
     """Call ``add`` for every image in order; ``finish`` closes the last clip. One thread."""
 
-    def __init__(self, options: RecordingOptions, classes: Sequence[ClassInfo] | None = None) -> None:
-        """``classes``: given when panoptic frames are recorded along."""
+    def __init__(self, options: RecordingOptions) -> None:
         self.options = options
         self.clips: list[Path] = []
         self.frames = 0
-        self._classes = classes
         self._open: _OpenClip | None = None
         options.out.mkdir(parents=True, exist_ok=True)
 
@@ -60,15 +66,24 @@ class ClipRecorder:
         camera_name: str,
         camera: CameraModel | None = None,
         panoptic: PanopticFrame | None = None,
+        classes: tuple[ClassInfo, ...] = (),
     ) -> None:
-        """Append a frame. OSError where the disk does not take it; the frames before it stay a whole clip."""
-        size = (rgb.shape[1], rgb.shape[0])
-        if camera is not None and (camera.width, camera.height) != size:
+        """Append a frame; ``classes`` are those of ``panoptic``.
+
+        OSError where the disk does not take it; the frames before it stay a whole clip.
+        """
+        content = _Content(
+            size=(rgb.shape[1], rgb.shape[0]),
+            camera_name=camera_name or "camera",
+            classes=classes if panoptic is not None else (),
+            track_epoch=panoptic.track_epoch if panoptic is not None else 0,
+        )
+        if camera is not None and (camera.width, camera.height) != content.size:
             camera = None
         clip = self._open
-        if clip is None or not self._continues(clip, size, stamp_ns, camera_name):
+        if clip is None or not self._continues(clip, content, stamp_ns):
             self.finish()
-            clip = self._open = self._begin(size, camera_name, camera)
+            clip = self._open = self._begin(content, camera)
         clip.camera = clip.camera or camera
         index = len(clip.stamps_ns)
         picture = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
@@ -103,28 +118,27 @@ class ClipRecorder:
             clip.panoptic.close()
         self._save(clip)
 
-    def _continues(self, clip: _OpenClip, size: tuple[int, int], stamp_ns: int, camera_name: str) -> bool:
-        if not clip.stamps_ns:
-            return clip.size == size and clip.camera_name == camera_name
+    def _continues(self, clip: _OpenClip, content: _Content, stamp_ns: int) -> bool:
+        if clip.content != content or not clip.stamps_ns:
+            return clip.content == content
         gap_s = (stamp_ns - clip.stamps_ns[-1]) * 1e-9
-        same_camera = clip.size == size and clip.camera_name == camera_name
-        return same_camera and 0 < gap_s <= self.options.max_gap_s and len(clip.stamps_ns) < self.options.max_frames
+        return 0 < gap_s <= self.options.max_gap_s and len(clip.stamps_ns) < self.options.max_frames
 
-    def _begin(self, size: tuple[int, int], camera_name: str, camera: CameraModel | None) -> _OpenClip:
+    def _begin(self, content: _Content, camera: CameraModel | None) -> _OpenClip:
         number = 0
         while (folder := self.options.out / f"{self.options.name}_{number:03d}").exists():
             number += 1
         (folder / "frames").mkdir(parents=True)
-        panoptic = PanopticClipWriter(folder, self._classes) if self._classes else None
-        return _OpenClip(folder, camera_name or "camera", size, camera, panoptic)
+        panoptic = PanopticClipWriter(folder, content.classes) if content.classes else None
+        return _OpenClip(folder, content, camera, panoptic)
 
     def _save(self, clip: _OpenClip) -> None:
         source = ClipSource(path="live", topic=self.options.topic)
         info = ClipInfo(
             name=clip.folder.name,
-            camera_name=clip.camera_name,
-            width=clip.size[0],
-            height=clip.size[1],
+            camera_name=clip.content.camera_name,
+            width=clip.content.size[0],
+            height=clip.content.size[1],
             stamps_ns=tuple(clip.stamps_ns),
             camera=clip.camera,
             source=source,

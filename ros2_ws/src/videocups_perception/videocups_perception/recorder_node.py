@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import sys
 import time
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from videocups_msgs.msg import LabelInfo, PanopticFrame
 
-from videocups_core.types import CameraModel
+from videocups_core.types import CameraModel, ClassInfo
 from videocups_perception.clip_recorder import ClipRecorder, RecordingOptions
 from videocups_perception.conversions import (
     ImageMessage,
@@ -28,7 +29,7 @@ from videocups_perception.conversions import (
     stamp_ns,
 )
 from videocups_perception.node_process import require_at_least, run_node, split_arguments
-from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
+from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
 
 WATCH_PERIOD_S = 0.1
 UNANSWERED_KEPT = 60  # images that may wait for their panoptic answer
@@ -41,6 +42,7 @@ class Shot:
     image: ImageMessage
     segments: PanopticFrame | None = None
     panoptic: Image | None = None
+    classes: tuple[ClassInfo, ...] = ()
 
     @property
     def is_answered(self) -> bool:
@@ -85,7 +87,7 @@ class RecorderNode(Node):
         self._recording = RecordingOptions(
             options.out, options.name, options.max_frames, options.max_gap, self.resolve_topic_name(options.image)
         )
-        self.recorder: ClipRecorder | None = None if options.panoptic else ClipRecorder(self._recording)
+        self.recorder = ClipRecorder(self._recording)
         self.worker: FrameWorker[Shot] = FrameWorker(
             self._write,
             self._on_drop,
@@ -94,6 +96,9 @@ class RecorderNode(Node):
             held_back=self.context.ok,
         )
         self.answers = Answers()
+        self.classes_of: dict[str, tuple[ClassInfo, ...]] = {}  # by model: another one may be loaded meanwhile
+        # Only the order counts here: what is recorded may be of any time.
+        self._gate = FrameGate(GateLimits(max_future_s=math.inf))
         self._camera: CameraModel | None = None
         self._heard_s: float | None = None
         self._failure = ""
@@ -110,16 +115,16 @@ class RecorderNode(Node):
         while not self.worker.idle and not self._failure and time.monotonic() < deadline_s:
             time.sleep(0.01)
         stopped = self.worker.stop(0.3)
-        if stopped and self.recorder is not None:
-            self._finish(self.recorder)
+        if stopped:
+            self._finish()
         self.get_logger().info(self.summary())
         return stopped
 
     def summary(self) -> str:
         """Return what was recorded and what was not."""
         counts = self.worker.counts()
-        clips = self.recorder.clips if self.recorder else []
-        parts = [f"recorded {counts.processed} frames in {len(clips)} clips under {self._options.out}"]
+        clips = len(self.recorder.clips)
+        parts = [f"recorded {counts.processed} frames in {clips} clips under {self._options.out}"]
         parts += [f"{count} dropped ({cause.value})" for cause, count in sorted(counts.dropped.items()) if count]
         missing = self.answers.unanswered + len(self.answers.waiting)
         if missing:
@@ -146,6 +151,7 @@ class RecorderNode(Node):
         self._heard_s = time.monotonic()
         try:
             check_layout(message)
+            self._check_order(message)
         except FrameRejected as rejection:
             self.worker.refuse(rejection.cause, rejection)
             return
@@ -154,14 +160,20 @@ class RecorderNode(Node):
         else:
             self.worker.offer(Shot(message))
 
+    def _check_order(self, message: ImageMessage) -> None:
+        header = message.header
+        verdict = self._gate.judge(stamp_ns(header), header.frame_id, 0, time.monotonic())
+        if verdict.cause is not None:
+            raise FrameRejected(verdict.cause, verdict.sentence)
+
     def _on_answer(self, message: PanopticFrame | Image) -> None:
         shot = self.answers.answer(message)
-        if shot is not None:
+        if shot is not None and shot.segments is not None:
+            shot.classes = self.classes_of.get(shot.segments.model_id, ())
             self.worker.offer(shot)
 
     def _on_labels(self, message: LabelInfo) -> None:
-        if self.recorder is None:
-            self.recorder = ClipRecorder(self._recording, classes_from_message(message))
+        self.classes_of[message.model_id] = classes_from_message(message)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
@@ -170,16 +182,17 @@ class RecorderNode(Node):
             self.get_logger().warning(f"calibration left out: {error}", throttle_duration_sec=5.0)
 
     def _write(self, shot: Shot) -> None:
-        if self._failure or self.recorder is None:
-            sentence = self._failure or "the labels of the model have not come yet"
-            raise FrameRejected(DropCause.STOPPED, sentence)
+        if self._failure:
+            raise FrameRejected(DropCause.STOPPED, self._failure)
         header = shot.image.header
         panoptic = None
         if shot.segments is not None and shot.panoptic is not None:
+            if not shot.classes:
+                raise FrameRejected(DropCause.STOPPED, "the labels of the model have not come yet")
             panoptic = panoptic_frame(shot.segments, shot.panoptic)
         try:
             rgb = rgb_from_message(shot.image)
-            self.recorder.add(rgb, stamp_ns(header), header.frame_id, self._camera, panoptic)
+            self.recorder.add(rgb, stamp_ns(header), header.frame_id, self._camera, panoptic, shot.classes)
         except OSError as error:
             self._fail(error)
             raise
@@ -189,9 +202,9 @@ class RecorderNode(Node):
         reason = "the disk is full; free some space or give another --out" if full else str(error)
         self._failure = f"recording stopped: {reason}"
 
-    def _finish(self, recorder: ClipRecorder) -> None:
+    def _finish(self) -> None:
         try:
-            recorder.finish()
+            self.recorder.finish()
         except OSError as error:
             self._fail(error)
 
