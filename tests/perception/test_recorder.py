@@ -15,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
+from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
@@ -215,6 +216,17 @@ def test_new_tracks_and_new_models_begin_new_clips(tmp_path):
     read = [PanopticClip(path) for path in recorder.clips]
     assert [(len(clip), clip.classes) for clip in read] == [(3, classes), (3, classes), (3, renamed)]
     assert [{frame.track_epoch for frame in clip} for clip in read] == [{0}, {1}, {1}]
+
+
+def test_silence_ends_it_under_a_clock_that_has_stopped(tmp_path, spinner):
+    """As at the end of a replay, which stops /clock."""
+    overrides = [Parameter("use_sim_time", value=True)]
+    arguments = parse(["--out", str(tmp_path), "--until-silent", "0.2"])
+    node = spinner(lambda context: RecorderNode(arguments, context=context, parameter_overrides=overrides)).node
+    node.begin()
+    node._on_image(message_at(0))
+    wait(lambda: node.exit_status == 0)
+    assert node.stop_work()
 
 
 def test_a_signal_closes_the_clip(tmp_path, spinner):

@@ -6,6 +6,7 @@ import http.client
 import json
 import struct
 import threading
+import time
 from contextlib import contextmanager
 
 import cv2
@@ -121,6 +122,19 @@ def test_nobody_looking_costs_nothing(view):
     with viewer(web):
         rig.wait(lambda: rig.node.count_subscribers("/vps/overlay/image") == 1)
     rig.wait(lambda: rig.node.count_subscribers("/vps/overlay/image") == 0)
+
+
+def test_before_a_replay_begins_the_page_hears_what_there_is(spinner):
+    """With use_sim_time and no /clock yet."""
+    settings = {"http_port": 0, "foxglove_port": -1, "use_sim_time": True}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    web = spinner(lambda context: WebView(context=context, parameter_overrides=overrides)).node
+    with viewer(web):
+        deadline_s = time.monotonic() + 10
+        while web.count_subscribers("/diagnostics") == 0:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    web.stop_work()
 
 
 def test_the_picture_is_the_overlay(fed_view):

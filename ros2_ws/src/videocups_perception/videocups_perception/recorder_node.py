@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -103,7 +104,8 @@ class RecorderNode(Node):
         self._heard_s: float | None = None
         self._failure = ""
         self._subscribe()
-        self.create_timer(WATCH_PERIOD_S, self._watch)
+        # A steady clock: with use_sim_time a recording that ends stops /clock, and silence would never be noticed.
+        self.create_timer(WATCH_PERIOD_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def begin(self) -> None:
         """Start the writer."""

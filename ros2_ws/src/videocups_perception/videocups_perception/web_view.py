@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -74,7 +75,8 @@ class WebView(Node):
         folder = Path(get_package_share_directory("videocups_perception")) / "web"
         self._page = WebPage(folder, host, http_port, self._picture, self._state, self._jpeg)
         self._relay = self._open_relay(host, foxglove_port) if foxglove_port >= 0 else None
-        self.create_timer(DEMAND_PERIOD_S, self._follow_demand)
+        # A steady clock: with use_sim_time nothing would be shown before a replay begins.
+        self.create_timer(DEMAND_PERIOD_S, self._follow_demand, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"browser view: http://{host}:{self._page.port}")
 
     def begin(self) -> None:
