@@ -16,8 +16,9 @@ import pytest
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.serialization import deserialize_message  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from tests.perception.chromium import Browser, find_chromium  # noqa: E402
 from tests.perception.websocket import WebSocket  # noqa: E402
@@ -170,6 +171,18 @@ def test_broken_messages_do_not_end_the_view(view):
                 break
         else:
             raise AssertionError("the view shows nothing any more")
+
+
+def test_the_diagnostics_are_those_of_the_node_it_shows(spinner):
+    settings = {"http_port": 0, "foxglove_port": -1, "node": "/front/vps"}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    web = spinner(lambda context: WebView(context=context, parameter_overrides=overrides)).node
+    for names in (["front/vps: image", "motor: heat"], ["rear/vps: image"], ["vps: image"], ["front/vps2: image"]):
+        array = DiagnosticArray(status=[DiagnosticStatus(name=name) for name in names])
+        web._on_diagnostics(serialize_message(array))
+        _, state = web._state.after(0, 0.0)
+        assert [row["name"] for row in state["diagnostics"]] == ["front/vps: image"]
+    web.stop_work()
 
 
 def test_only_the_pages_own_files_are_served(view):

@@ -53,6 +53,7 @@ class WebView(Node):
         foxglove_port = self.declare_parameter("foxglove_port", 8765).value
         self._jpeg_quality = self.declare_parameter("jpeg_quality", 80).value
         self._picture, self._state = LatestValue(), LatestValue()
+        self._status_prefix = f"{source.lstrip('/')}: "
         self._names: dict[int, str] = {}
         self._diagnostics: list[dict[str, Any]] = []
         self._arrivals_s: deque[float] = deque(maxlen=RATE_WINDOW)
@@ -154,7 +155,11 @@ class WebView(Node):
         self._names = label_names(deserialize_message(data, LabelInfo))
 
     def _on_diagnostics(self, data: bytes) -> None:
-        self._diagnostics = diagnostics_table(deserialize_message(data, DiagnosticArray))
+        rows = diagnostics_table(deserialize_message(data, DiagnosticArray))
+        own = [row for row in rows if row["name"].startswith(self._status_prefix)]
+        if not own:  # a vehicle's other nodes report on the same topic
+            return
+        self._diagnostics = own
         _, state = self._state.after(0, 0.0)
         # what the node says must arrive even when no frames do, so silence is shown as silence
         self._state.put({**(state or {}), "diagnostics": self._diagnostics})
