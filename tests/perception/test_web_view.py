@@ -25,6 +25,7 @@ from tests.perception.websocket import WebSocket  # noqa: E402
 from videocups_msgs.msg import PanopticFrame, PanopticSegment  # noqa: E402
 
 from videocups_core.standin import standin_classes  # noqa: E402
+from videocups_perception import web_page  # noqa: E402
 from videocups_perception.message_definitions import full_definition  # noqa: E402
 from videocups_perception.web_view import WebView  # noqa: E402
 
@@ -183,6 +184,24 @@ def test_the_diagnostics_are_those_of_the_node_it_shows(spinner):
         _, state = web._state.after(0, 0.0)
         assert [row["name"] for row in state["diagnostics"]] == ["front/vps: image"]
     web.stop_work()
+
+
+def test_a_viewer_that_vanishes_leaves_no_thread(tmp_path, monkeypatch):
+    """A browser keeps its connection for the next request; one that is out of reach will never close it."""
+    monkeypatch.setattr(web_page._Handler, "timeout", 0.2)
+    (tmp_path / "view.css").write_text("")
+    page = web_page.WebPage(tmp_path, "127.0.0.1", 0, web_page.LatestValue(), web_page.LatestValue(), bytes)
+    threads = threading.active_count()
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
+    connection.request("GET", "/view.css")
+    assert connection.getresponse().read() == b""
+    assert threading.active_count() == threads + 1
+    deadline_s = time.monotonic() + 10
+    while threading.active_count() > threads:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    connection.close()
+    page.close()
 
 
 def test_only_the_pages_own_files_are_served(view):

@@ -21,6 +21,7 @@ from typing import Any
 CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
 MAX_VIEWERS = 16
 VIEWER_CHECK_S = 2.0
+SILENT_CONNECTION_S = 30.0  # a tablet that left the network says no good-bye, and its thread would wait for ever
 
 
 class LatestValue:
@@ -93,6 +94,7 @@ class WebPage:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = SILENT_CONNECTION_S
 
     def __init__(
         self,
