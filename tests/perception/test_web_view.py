@@ -188,7 +188,7 @@ def test_the_diagnostics_are_those_of_the_node_it_shows(spinner):
 
 def test_a_viewer_that_vanishes_leaves_no_thread(tmp_path, monkeypatch):
     """A browser keeps its connection for the next request; one that is out of reach will never close it."""
-    monkeypatch.setattr(web_page._Handler, "timeout", 0.2)
+    monkeypatch.setattr(web_page, "SILENT_CONNECTION_S", 0.2)
     (tmp_path / "view.css").write_text("")
     page = web_page.WebPage(tmp_path, "127.0.0.1", 0, web_page.LatestValue(), web_page.LatestValue(), bytes)
     threads = threading.active_count()

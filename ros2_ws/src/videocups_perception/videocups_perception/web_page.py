@@ -94,7 +94,6 @@ class WebPage:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = SILENT_CONNECTION_S
 
     def __init__(
         self,
@@ -107,6 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         self.folder, self.picture, self.state = folder, picture, state
         self.encode, self.stopping = encode, stopping
+        self.timeout = SILENT_CONNECTION_S
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
