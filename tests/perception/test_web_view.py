@@ -204,6 +204,19 @@ def test_a_viewer_that_vanishes_leaves_no_thread(tmp_path, monkeypatch):
     page.close()
 
 
+def test_who_comes_late_is_told_how_old_the_last_frame_is(spinner):
+    overrides = [Parameter("http_port", value=0), Parameter("foxglove_port", value=-1)]
+    web = spinner(lambda context: WebView(context=context, parameter_overrides=overrides)).node
+    web._on_segments(serialize_message(PanopticFrame(frame_index=7)))
+    time.sleep(0.5)
+    web._on_diagnostics(serialize_message(DiagnosticArray(status=[DiagnosticStatus(name="vps: image")])))
+    with viewer(web) as states:
+        state = next(states)
+    assert (state["frame"], [row["name"] for row in state["diagnostics"]]) == (7, ["vps: image"])
+    assert state["sent_s"] - state["arrived_s"] >= 0.5
+    web.stop_work()
+
+
 def test_only_the_pages_own_files_are_served(view):
     _, web = view
     paths = ("/", "/view.css", "/view.js", "/../package.xml", "/nothing", "/overlay.jpg")

@@ -10,6 +10,7 @@ import json
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -106,8 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         self.folder, self.picture, self.state = folder, picture, state
         self.encode, self.stopping = encode, stopping
-        self.timeout = SILENT_CONNECTION_S
         super().__init__(*arguments)
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(SILENT_CONNECTION_S)
 
     def do_GET(self) -> None:
         try:
@@ -166,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             while not self.stopping.is_set():
                 last, (number, state) = number, self.state.after(number, VIEWER_CHECK_S)
                 if number > last:
-                    self.wfile.write(f"data: {json.dumps(state)}\n\n".encode())
+                    # Two times of one clock: who comes late sees how old the last state is.
+                    self.wfile.write(f"data: {json.dumps({**state, 'sent_s': time.monotonic()})}\n\n".encode())
                     self.wfile.flush()
                 elif self._viewer_left():
                     return

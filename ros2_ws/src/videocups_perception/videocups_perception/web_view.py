@@ -142,6 +142,7 @@ class WebView(Node):
                 "model": frame.model_id,
                 "frame": frame.frame_index,
                 "epoch": frame.track_epoch,
+                "arrived_s": self._arrivals_s[-1],
                 "size": [frame.width, frame.height],
                 "stamp": f"{frame.header.stamp.sec}.{frame.header.stamp.nanosec:09d}",
                 "latency_ms": latency_ns / 1e6 if abs(latency_ns) < OTHER_CLOCK_NS else None,

@@ -114,7 +114,7 @@ events.onmessage = (event) => {
   showDiagnostics(state.diagnostics || []);
   if (state.frame === undefined || state.frame === lastFrame) return;
   lastFrame = state.frame;
-  lastFrameAt = Date.now();
+  lastFrameAt = Date.now() - 1000 * (state.sent_s - state.arrived_s); // a page opened late is told the last frame
   element("model").textContent = `${state.model} · ${state.size.join(" × ")} px · frame ${state.frame} · epoch ${state.epoch}`;
   remember("rate", state.rate_hz, 1);
   showLatency(state.latency_ms);
