@@ -120,6 +120,21 @@ def test_gaps_in_a_publishers_numbers_are_lost_messages():
     assert health.status("x", BOOKS, 2, 0.1).values["lost_before_node"] == "3"
 
 
+def test_numbers_without_a_name_are_compared_only_while_one_publisher_counts():
+    """On Jazzy messages do not say which publisher they are from."""
+    health = InputHealth("/image", 0.4, since_s=0.0, expects_first=True)
+
+    def lost_after(publishers, *numbers):
+        health.status("x", BOOKS, publishers, 0.1)
+        for number in numbers:
+            health.heard(0.0, {"publication_sequence_number": number})
+        return health.status("x", BOOKS, publishers, 0.1).values["lost_before_node"]
+
+    assert lost_after(1, 5000, 5001, 5003) == "1"
+    assert lost_after(2, 1, 5004, 2, 5005, 3, 5006) == "1"
+    assert lost_after(1, 5007, 5010) == "3"
+
+
 def test_inference_reports_percentiles_failures_and_age():
     health = InferenceHealth(age_warn_s=0.5)
     health.standing = ""

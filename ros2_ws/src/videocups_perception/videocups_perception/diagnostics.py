@@ -59,6 +59,7 @@ class InputHealth:
         self._heard: deque[float] = deque(maxlen=PERIODS_KEPT)
         self._usable_s = since_s
         self._last_number: dict[bytes, int] = {}
+        self._publishers = 0
         self._lost = 0
         self._last_drop_s: dict[DropCause, float] = {}
         self._sentence: dict[DropCause, str] = {}
@@ -77,6 +78,9 @@ class InputHealth:
         if number is None:
             return
         publisher = bytes((info.get("publisher_gid") or {}).get("data", b""))
+        if not publisher and self._publishers > 1:  # Jazzy does not say whose number it is
+            self._last_number.clear()
+            return
         last = self._last_number.get(publisher)
         if last is not None and number > last + 1:
             self._lost += number - last - 1
@@ -105,6 +109,7 @@ class InputHealth:
     def status(self, name: str, counts: Counts, publishers: int, now_s: float) -> Status:
         """Judge the topic now."""
         with self._lock:
+            self._publishers = publishers
             silent_s = now_s - max(self._usable_s, self._heard[-1] if self._heard else self._usable_s)
             unusable_s = now_s - self._usable_s
             fresh = [
