@@ -84,6 +84,17 @@ def test_a_topic_published_once_is_not_called_silent():
     assert judged(health, 100.0)[0] is Level.OK
 
 
+def test_a_calibration_that_never_came_is_a_warning():
+    health = InputHealth("/camera_info", 0.4, since_s=0.0, expects_first=False)
+    assert judged(health, 0.3, publishers=0) == (Level.OK, "waiting")
+    level, message = judged(health, 60.0, publishers=0)
+    assert level is Level.WARN
+    assert message.startswith("silent for 60.0 s: nobody publishes /camera_info; check the topic name")
+    health.heard(61.0)
+    health.usable(61.0)
+    assert judged(health, 99.0)[0] is Level.OK
+
+
 def test_drops_warn_for_a_while_and_only_unusable_input_is_an_error():
     health = InputHealth("/image", 0.4, since_s=0.0, expects_first=True)
     health.heard(0.1)

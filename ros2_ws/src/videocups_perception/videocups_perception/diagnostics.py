@@ -143,6 +143,8 @@ class InputHealth:
             return Level.WARN, f"dropped, {reason}"
         if self.note:
             return Level.WARN, self.note
+        if not self._heard and silent_s > patience_s:  # no error: it may be sent once, to those who were there
+            return Level.WARN, self._silence_message(silent_s, publishers)
         if publishers > 1:
             return Level.WARN, f"{publishers} publishers on {self.topic}; stop all but one camera"
         return Level.OK, "receiving" if self._heard else "waiting"
