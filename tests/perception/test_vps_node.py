@@ -312,3 +312,14 @@ def test_a_sender_that_cannot_be_heard_is_named(make_rig):
     rig.observer.create_publisher(Image, "weak", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
     rig.wait(lambda: "set input_reliability to best_effort" in rig.status("image").message)
     rig.wait(lambda: rig.status("image").level == b"\x02")
+
+
+def test_a_topic_of_another_type_is_named(make_rig):
+    """As where image_transport is forgotten."""
+    rig = make_rig(image_topic="front/compressed")
+    rig.observer.create_publisher(CompressedImage, "front/compressed", 1)
+    rig.on_node(rig.node.trigger_configure)
+    rig.on_node(rig.node.trigger_activate)
+    told = "/front/compressed carries sensor_msgs/msg/CompressedImage and sensor_msgs/msg/Image is read"
+    rig.wait(lambda: f"{told}; check image_transport" in rig.status("image").message)
+    assert rig.status("image").level == b"\x02"

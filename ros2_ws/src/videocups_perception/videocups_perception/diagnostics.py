@@ -64,6 +64,8 @@ class InputHealth:
         self._last_drop_s: dict[DropCause, float] = {}
         self._sentence: dict[DropCause, str] = {}
         self.note = ""  # what the middleware said, e.g. incompatible QoS
+        self.type_name = ""  # of the messages that are read
+        self.other_types = ""  # what the topic carries instead
 
     def heard(self, now_s: float, info: Mapping[str, Any] | None = None) -> None:
         """Note that a message came, whatever it holds; ``info`` is the middleware's MessageInfo."""
@@ -152,6 +154,11 @@ class InputHealth:
     def _silence_message(self, silent_s: float, publishers: int) -> str:
         if self.note:
             return self.note
+        if self.other_types:
+            return (
+                f"silent for {silent_s:.1f} s: {self.topic} carries {self.other_types} and {self.type_name} is read; "
+                "check image_transport and the topic name"
+            )
         if publishers == 0:
             return f"silent for {silent_s:.1f} s: nobody publishes {self.topic}; check the topic name and the driver"
         return f"silent for {silent_s:.1f} s: {self.topic} has a publisher, but no message comes"

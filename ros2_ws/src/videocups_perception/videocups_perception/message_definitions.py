@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 
@@ -28,6 +29,11 @@ PRIMITIVES = frozenset(
     ]
 )
 FIELD_TYPE = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*")
+
+
+def type_name(kind: type[Any]) -> str:
+    """Return the name of a message class, as ``package/msg/Name``."""
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
 
 
 def full_definition(type_name: str) -> str:

@@ -45,10 +45,12 @@ class Reporter:
     def statuses(self, now_s: float) -> list[Status]:
         """Return one status for each watched input and one for the inference."""
         name = self._node.get_fully_qualified_name().lstrip("/")
-        statuses = [
-            health.status(f"{name}: {what}", counts(), self._node.count_publishers(health.topic), now_s)
-            for what, (health, counts) in list(self.watched.items())
-        ]
+        statuses = []
+        for what, (health, counts) in list(self.watched.items()):
+            publishers = self._node.get_publishers_info_by_topic(health.topic)
+            types = {publisher.topic_type for publisher in publishers}
+            health.other_types = "" if health.type_name in types else ", ".join(sorted(types))
+            statuses.append(health.status(f"{name}: {what}", counts(), len(publishers), now_s))
         return [*statuses, self.inference.status(f"{name}: inference", self.facts(), now_s)]
 
     def publish(self, statuses: list[Status] | None = None) -> None:

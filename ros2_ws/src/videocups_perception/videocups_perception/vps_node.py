@@ -20,6 +20,7 @@ from videocups_core.stream import Stream
 from videocups_perception.camera_info import CalibrationKeeper
 from videocups_perception.diagnostics import INACTIVE, NOT_CONFIGURED, InputHealth
 from videocups_perception.loading import Loader, has_confidence, load_stream, model_facts, tracker_facts
+from videocups_perception.message_definitions import type_name
 from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.outputs import Outputs
 from videocups_perception.parameters import apply_changes, check_changes, declare, help_lines, read, unknown_overrides
@@ -165,6 +166,7 @@ class VpsNode(LifecycleNode):
     def _subscribe(self, kind: type[Any], topic: str, callback: Callable[..., None], health: InputHealth) -> None:
         reliability = ReliabilityPolicy[self.parameters.input_reliability.upper()]
         qos = QoSProfile(depth=self.parameters.input_depth, reliability=reliability)
+        health.type_name = type_name(kind)
         self._inputs.append(self.create_subscription(kind, topic, callback, qos, event_callbacks=qos_events(health)))
 
     def _subscribe_camera_info(self, pipeline: Pipeline) -> None:

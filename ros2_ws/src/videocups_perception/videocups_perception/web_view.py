@@ -25,6 +25,7 @@ from visualization_msgs.msg import MarkerArray
 
 from videocups_perception.conversions import rgb_from_message, stamp_ns
 from videocups_perception.foxglove_relay import FoxgloveRelay
+from videocups_perception.message_definitions import type_name
 from videocups_perception.node_process import run_node, split_arguments
 from videocups_perception.web_page import LatestValue, WebPage
 from videocups_perception.web_tables import diagnostics_table, label_names, track_table
@@ -93,8 +94,7 @@ class WebView(Node):
     def _open_relay(self, host: str, port: int) -> FoxgloveRelay:
         relay = FoxgloveRelay("videocups", host, port)
         for topic, (kind, *_) in self._topics.items():
-            package, name = kind.__module__.split(".")[0], kind.__name__
-            relay.advertise(topic, f"{package}/msg/{name}")
+            relay.advertise(topic, type_name(kind))
         self.get_logger().info(f"Foxglove: open connection ws://{host}:{relay.port}")
         return relay
 
