@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from videocups.progress import Progress, track
+from videocups.progress import Progress, counted, track
 
 
 class Clock:
@@ -74,3 +74,7 @@ def test_names_with_brackets_are_shown_as_they_are():
     with Progress("ingest d[/]1 [red]", total=2, stream=stream) as progress:
         progress.advance()
     assert "ingest d[/]1 [red]" in stream.getvalue()
+
+
+def test_one_is_no_plural():
+    assert [counted(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]

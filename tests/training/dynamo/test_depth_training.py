@@ -178,7 +178,7 @@ def test_the_command_trains_and_goes_on(clip, tmp_path, capsys):
         command += ["--set", setting]
     command += ["--set", "schedule.epoch_steps=1", "--set", "schedule.epochs=[1, 1, 1, 1]"]
     assert main(command) == 0
-    assert "4 windows of 1 clips, 4 steps on cpu" in capsys.readouterr().out
+    assert "4 windows of 1 clip, 4 steps on cpu" in capsys.readouterr().out
     assert main(command) == 0  # done already: nothing to do
     assert read_checkpoint(tmp_path / "run", "dynamo").step == 4
     assert main([*command, "--set", "loop.seed=3"]) == 1

@@ -98,13 +98,14 @@ def test_finetuning_takes_everything_but_the_classes_own(tmp_path, trained, caps
             _, kinds, tracks = draw(frame, 5, 64, 128, 3)
             kinds = np.where(tracks > 0, 3, kinds).astype(np.uint8)
             writer.append(panoptic_from_maps(kinds, tracks, classes, frame))
-    plain = [change for change in TINY if change.startswith(("paste=", "loop="))]
-    settings = [f"--set={change}" for change in (*plain, "loop.steps=1", "loop.learning_rate=0")]
+    plain = ["paste.enabled=false", "loop.tensorboard=false", "loop.picture_every=0", "loop.steps=1"]
+    settings = [f"--set={change}" for change in (*plain, "loop.learning_rate=0")]
     out = tmp_path / "tuned"
     assert main(["finetune", str(trained), str(film), "--out", str(out), "--device", "cpu", *settings]) == 0
     assert "8 of the classes' own, which begin anew" in capsys.readouterr().out
-    # sizes and changes of images are the checkpoint's where nothing else is said
+    # sizes and changes of images, and what fits into the memory, are the checkpoint's where nothing else is said
     config = read_checkpoint(out).config
+    assert (config["loop"]["batch_size"], config["paste"]["min_side_px"]) == (2, 8)
     assert (config["data"]["height"], config["data"]["min_area_px"], config["augment"]["blur"]) == (64, 16, 0)
     before, after = load_network(trained).state_dict(), load_network(out).state_dict()
     # three stages and the semantic head, weight and bias each; all else is as it was

@@ -118,6 +118,11 @@ def track(items: Iterable[Item], what: str, *, total: float | None = None, unit:
             progress.advance()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 clip, 2 clips."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)

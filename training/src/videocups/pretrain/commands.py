@@ -33,15 +33,17 @@ def run(options: argparse.Namespace, config: object) -> int:
     """Train with these settings."""
     from videocups.pretrain.config import PretrainConfig
     from videocups.pretrain.task import PretrainTask
-    from videocups.progress import Progress
-    from videocups.train.loop import choose_device, run_training
+    from videocups.progress import Progress, counted
+    from videocups.train.loop import METRICS, choose_device, run_training
     from videocups_core.clip import find_clips
 
     assert isinstance(config, PretrainConfig)
     device = choose_device(options.device)
     task = PretrainTask([clip for folder in options.clips for clip in find_clips(folder)], config)
-    print(f"{len(task.pairs)} pairs of {len(task.pairs.clips)} clips, {task.steps} steps on {device}")
+    data = f"{len(task.pairs)} pairs of {counted(len(task.pairs.clips), 'clip')}"
+    print(f"{data}, {counted(task.steps, 'step')} on {device}", flush=True)
     with Progress("pretrain", total=task.steps, unit="steps") as progress:
         checkpoint = run_training(task, config.loop, options.out, device=device, on_step=progress.update)
-    print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
+    steps = f"{counted(checkpoint.step, 'step')}, {checkpoint.skipped_steps} skipped (not finite)"
+    print(f"{checkpoint.folder}: {steps}; losses are in {options.out / METRICS}")
     return 0

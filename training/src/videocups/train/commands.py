@@ -92,7 +92,7 @@ def finetune(argv: list[str]) -> int:
 def predict(argv: list[str]) -> int:
     """Predict clips with a checkpoint or a bundle."""
     options = _predict_parser().parse_args(argv)
-    from videocups.progress import Progress
+    from videocups.progress import Progress, counted
     from videocups.train.predict import named_clips, open_stream, predict_clips
     from videocups_core.clip import read_clip_info
     from videocups_core.panoptic.merge import MergeConfig
@@ -103,7 +103,8 @@ def predict(argv: list[str]) -> int:
     total = sum(len(read_clip_info(folder)) for folder, _ in clips)
     with Progress("predict", total=total, unit="frames") as progress:
         frames = predict_clips(stream, clips, options.out, progress.advance)
-    print(f"{options.out}: {frames} frames of {len(clips)} clips, on {stream.engine.describe().device}")
+    made = f"{counted(frames, 'frame')} of {counted(len(clips), 'clip')}"
+    print(f"{options.out}: {made}, on {stream.engine.describe().device}")
     return 0
 
 
@@ -149,9 +150,9 @@ def _parse(
     add_run_arguments(parser)
     options = parser.parse_args(argv)
     if checkpoint is not None:
-        from videocups.train.starting import settings_in_px
+        from videocups.train.starting import settings_to_go_on
 
-        base = settings_in_px(options.checkpoint)
+        base = settings_to_go_on(options.checkpoint)
     return options, read_config(kind, options.config, options.set, base)
 
 
@@ -162,19 +163,23 @@ def _clips(folders: Sequence[Path]) -> list[Path]:
 
 
 def _run(task: Any, loop: Any, options: argparse.Namespace) -> int:
-    from videocups.progress import Progress
+    from videocups.progress import Progress, counted
     from videocups.train.distributed import joined, ranks
-    from videocups.train.loop import choose_device, run_training
+    from videocups.train.loop import METRICS, choose_device, run_training
 
     with joined(choose_device(options.device)) as device:
         leads = ranks().leads
         if leads:
             processes = f", {ranks().world} processes" if ranks().world > 1 else ""
-            data = f"{len(task.windows)} windows of {len(task.windows.clips)} clips"
-            print(f"{data}, {task.steps} steps on {device}{processes}")
+            data = f"{len(task.windows)} windows of {counted(len(task.windows.clips), 'clip')}"
+            left_out = getattr(task.windows, "left_out", 0)
+            if left_out:
+                data += f" ({left_out} more without labels or objects left out)"
+            print(f"{data}, {counted(task.steps, 'step')} on {device}{processes}", flush=True)
         stream = None if leads else io.StringIO()
         with Progress(task.kind, total=task.steps, unit="steps", stream=stream) as progress:
             checkpoint = run_training(task, loop, options.out, device=device, on_step=progress.update)
         if leads:
-            print(f"{checkpoint.folder}: {checkpoint.step} steps, {checkpoint.skipped_steps} skipped (not finite)")
+            steps = f"{counted(checkpoint.step, 'step')}, {checkpoint.skipped_steps} skipped (not finite)"
+            print(f"{checkpoint.folder}: {steps}; losses are in {options.out / METRICS}")
     return 0

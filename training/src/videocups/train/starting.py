@@ -25,8 +25,8 @@ def start_from(network: PanopticNetwork, path: Path) -> str:
     return f"the backbone of {path}"
 
 
-def settings_in_px(path: Path) -> dict[str, Any]:
-    """Return those settings of a panoptic checkpoint's training that fit its images, for one that goes on.
+def settings_to_go_on(path: Path) -> dict[str, Any]:
+    """Return those settings of a panoptic checkpoint's training that fit its images and machine, for one that goes on.
 
     Imported weights say nothing of a training: theirs are the defaults, which are the published ones.
     """
@@ -34,7 +34,9 @@ def settings_in_px(path: Path) -> dict[str, Any]:
     if "data" not in config:
         return {}
     data = {name: config["data"][name] for name in ("height", "width", "min_area_px")}
-    return {"data": data, "augment": config["augment"], "paste": {"min_side_px": config["paste"]["min_side_px"]}}
+    loop = {name: config["loop"][name] for name in ("batch_size", "accumulate", "precision")}
+    paste = {"min_side_px": config["paste"]["min_side_px"]}
+    return {"data": data, "augment": config["augment"], "paste": paste, "loop": loop}
 
 
 def model_of(path: Path) -> ModelConfig:
