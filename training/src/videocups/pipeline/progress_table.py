@@ -39,7 +39,8 @@ class StageCount:
     def rate(self) -> float | None:
         """Items per second since the stage's first."""
         elapsed = self.last_s - self.first_s
-        return self.ran / elapsed if self.ran and elapsed > 0 else None
+        # one item says nothing yet: the first of a stage also waits for what is loaded and compiled
+        return self.ran / elapsed if self.ran > 1 and elapsed > 0 else None
 
 
 class ProgressTable:
@@ -70,7 +71,10 @@ class ProgressTable:
         """Take note of a stage; a later round of the run counts on."""
         known = self.stages.get(stage)
         if known is None:
+            started = any(count.left for count in self.stages.values())
             self.stages[stage] = StageCount(stage, total, done, failed)
+            if self._live is None and not started and self.stages[stage].left:
+                print(f"{stage}: begins, {self.stages[stage].left} items to do", file=self._stream, flush=True)
         else:
             known.total, known.ready, known.failed = total, done - known.ran, failed
 
