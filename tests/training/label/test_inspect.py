@@ -73,6 +73,14 @@ def test_a_clip_without_labels_is_told_how_to_get_them(clip, tmp_path, capsys):
     assert "videocups label" in capsys.readouterr().err
 
 
+def test_a_folder_with_one_clip_will_do_and_several_are_named(clip, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["inspect", str(tmp_path), "--out", str(out)]) == 0
+    write_clip_info(tmp_path / "other", ClipInfo("other", "front", 64, 32, (0,)))
+    assert main(["inspect", str(tmp_path), "--out", str(out)]) == 1
+    assert f"holds 2 clips; give one of them: {clip}, {tmp_path / 'other'}" in capsys.readouterr().err
+
+
 def test_ids_keep_their_colour_from_frame_to_frame():
     image = np.full((20, 20, 3), 100, np.uint8)
     ids = np.zeros((20, 20), np.int32)

@@ -86,13 +86,13 @@ def draw_panoptic(labels: tuple[PanopticFrame, tuple[ClassInfo, ...]], image: Pi
 
 
 LAYERS = (
-    Layer("flow to the next frame", "flow", ".npz", draw_flow),
-    Layer("depth", "depth", ".npz", draw_depth),
-    Layer("motion", "motion", ".npz", draw_motion),
+    Layer("flow to the next frame: hue is direction, grey is not seen there", "flow", ".npz", draw_flow),
+    Layer("depth: red is near, blue is far", "depth", ".npz", draw_depth),
+    Layer("motion: blue stands, red moves", "motion", ".npz", draw_motion),
     Layer("instances of this frame", "instances", ".png", draw_ids),
-    Layer("tracks", "tracks", ".png", draw_ids),
-    Layer("pseudo-classes", "semantics_smooth", ".png", draw_classes),
-    Layer("panoptic labels", "panoptic", ".png", draw_panoptic, read_panoptic),
+    Layer("tracks: an object keeps its colour", "tracks", ".png", draw_ids),
+    Layer("pseudo-classes: one colour each", "semantics_smooth", ".png", draw_classes),
+    Layer("panoptic labels: what training learns from", "panoptic", ".png", draw_panoptic, read_panoptic),
 )
 
 
