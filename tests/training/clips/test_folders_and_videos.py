@@ -52,9 +52,10 @@ def run(tmp_path, capsys):
 
 def test_jpeg_files_are_kept_as_they_are(folder, run):
     path = folder(count=12)
-    status, (clip,), _ = run(path, "--fps", 10)
+    status, (clip,), text = run(path, "--fps", 10)
     assert status == 0
     assert clip.info.name == "drive_image_2_0000"
+    assert "clips have no intrinsics, which labels need; give --calibration FILE" in text
     assert clip.info.stamps_ns == tuple(i * NS // 10 for i in range(12))
     for i in range(12):
         assert clip.path("frames", i, ".jpg").read_bytes() == (path / f"{i}.jpg").read_bytes()

@@ -232,7 +232,10 @@ def test_clips_without_intrinsics_are_refused(street: Path, tmp_path: Path, caps
     info = read_clip_info(street / "clips" / "a")
     write_clip_info(tmp_path / "b", replace(info, camera=None))
     assert main(["label", str(tmp_path)]) == 1
-    assert "has no camera intrinsics; ingest it again with a calibration" in capsys.readouterr().err
+    assert (
+        "has no camera intrinsics; cut it again with 'videocups ingest … --calibration FILE --overwrite'"
+        in capsys.readouterr().err
+    )
 
 
 def test_settings_are_checked_and_presets_overridden() -> None:

@@ -51,7 +51,8 @@ class ImageFolder:
         folder = path / "data" if (path / "data").is_dir() else path  # KITTI raw: image_02/data
         files = image_files(folder)
         if not files:
-            raise SourceError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}) and no bag; check the path")
+            fix = "check the path; videos are given one by one, such as FOLDER/*.mp4"
+            raise SourceError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}) and no bag; {fix}")
         self.camera_name = path.name
         self.name = options.name or f"{path.resolve().parent.name}_{path.resolve().name}"
         stamps = read_stamps(path, files, options)
@@ -75,7 +76,7 @@ class ImageFolder:
         self.skipped: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self.damage: list[str] = []
-        self.notes: list[str] = []
+        self.notes = notes_on(options)
 
     def frames(self) -> Iterator[SourceFrame]:
         """Yield the images in the order of their names."""
@@ -112,6 +113,11 @@ def folder_calibrations(
     if options.baseline_m is not None:
         return left, replace(left, baseline_m=options.baseline_m)
     return left, read_calibration(options.calibration, camera=name, right=True)
+
+
+def notes_on(options: FolderOptions) -> list[str]:
+    """Return what a user should know before he goes on with clips that were read this way."""
+    return [] if options.calibration else ["clips have no intrinsics, which labels need; give --calibration FILE"]
 
 
 def image_files(folder: Path) -> list[Path]:

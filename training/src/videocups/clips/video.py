@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from videocups.clips.cutting import NS
 from videocups.clips.frames import FrameImage, SourceError, SourceFrame
-from videocups.clips.image_folder import FolderOptions, folder_calibrations
+from videocups.clips.image_folder import FolderOptions, folder_calibrations, notes_on
 from videocups.clips.source_hash import source_sha256
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
@@ -51,7 +51,7 @@ class Video:
         self.skipped: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self.damage: list[str] = []
-        self.notes: list[str] = []
+        self.notes = notes_on(options)
 
     def frames(self) -> Iterator[SourceFrame]:
         """Decode the video from its beginning: seeking is not exact in every container."""

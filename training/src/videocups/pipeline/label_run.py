@@ -17,10 +17,12 @@ from videocups.pipeline.progress_table import ProgressTable
 from videocups.pipeline.run import Summary, run_stages
 from videocups.pipeline.stage import Stages
 from videocups.pipeline.workspace import Workspace, link_clips
+from videocups.progress import counted
 from videocups_core.clip import Clip, read_clip_info, write_atomically
 from videocups_core.config import to_mapping
 
 CONFIG_FILE = "label.json"
+FIX_CAMERA = "cut it again with 'videocups ingest … --calibration FILE --overwrite'"
 
 
 def label_clips(options: argparse.Namespace, config: LabelConfig) -> list[str]:
@@ -64,7 +66,8 @@ def overlay_lines(workspace: Workspace, stages: Stages, names: Sequence[str]) ->
 def summary_lines(summary: Summary, workspace: Workspace, stages: Stages) -> list[str]:
     """Return what a run did, in sentences."""
     final = [output.kind for stage in stages.all if stage.final for output in stage.outputs if output.each_frame]
-    lines = [f"{workspace.root}: {len(workspace.clips)} clips up to date, {summary.ran.total()} items made"]
+    made = counted(summary.ran.total(), "item")
+    lines = [f"{workspace.root}: {counted(len(workspace.clips), 'clip')} up to date, {made} made"]
     if summary.failed:
         named = ", ".join(f"{name} {count}" for name, count in summary.failed.items())
         lines.append(f"failed: {named}; 'videocups status {workspace.root}' tells why")
@@ -89,7 +92,7 @@ def check_cameras(workspace: Workspace) -> None:
     for folder in workspace.clips:
         camera = read_clip_info(folder).camera
         if camera is None:
-            raise ValueError(f"{folder} has no camera intrinsics; ingest it again with a calibration")
+            raise ValueError(f"{folder} has no camera intrinsics; {FIX_CAMERA}")
         pinhole(camera)
 
 
