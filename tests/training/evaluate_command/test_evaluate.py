@@ -144,7 +144,9 @@ def test_a_missing_clip_is_named(world: Any, capsys: pytest.CaptureFixture[str])
     prediction = world.clips(world.root / "pred")
     shutil.rmtree(prediction / "north")
     assert run(world, prediction)[0] == 1
-    assert "4 of 8 labeled frames have no prediction: north/000000" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "4 of 8 labeled frames have no prediction: north/000000" in told
+    assert told.endswith(f"or pick --sequences; {prediction} holds south\n")
     assert run(world, prediction, "--sequences", "south")[0] == 0
 
 

@@ -56,6 +56,15 @@ def test_only_broken_tracks_cost(world: Path, tmp_path: Path, swap_ids: bool) ->
     assert "data:image/jpeg" in page.read_text()
 
 
+def test_truth_is_no_labels_and_the_name_of_the_right_dataset_is_told(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(world, tmp_path / "pred", swap_ids=False)
+    arguments = ["--prediction", str(tmp_path / "pred"), "--truth", str(world)]
+    assert main(["evaluate", *arguments, "--dataset", "clips"]) == 1
+    assert "does not hold Panoptic clips, split 'all', but what --dataset rendered reads" in capsys.readouterr().err
+
+
 def test_labels_beside_the_truth_do_not_replace_its_classes(world: Path, tmp_path: Path) -> None:
     """Pseudo-labels are written into the clip itself: the same folder is prediction and truth."""
     clip = tmp_path / "clips" / "one"

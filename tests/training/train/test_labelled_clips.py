@@ -46,6 +46,13 @@ def test_pairs_without_enough_objects_are_left_out_and_none_at_all_is_an_error(t
         PairIndex(opened([film], min_objects=3))
 
 
+def test_a_clip_with_truth_alone_is_told_how_to_learn_from_it(tmp_path):
+    film = write_film(tmp_path / "film", 3)
+    (film / "panoptic").rename(film / "truth")
+    with pytest.raises(ValueError, match="but the truth of a rendered or labelled clip; learn from it with --set data"):
+        opened([film])
+
+
 def test_clips_must_share_their_classes(tmp_path, films):
     other = tmp_path / "other"
     shutil.copytree(films[0], other)

@@ -13,7 +13,7 @@ from videocups.evaluate.class_mapping import ClassMapping
 from videocups.evaluate.counting import Job, SequenceCounts, counting_jobs, run_jobs, score_counts
 from videocups.evaluate.datasets import TableDataset, open_dataset
 from videocups.evaluate.diagnostics import Stability
-from videocups.evaluate.predictions import Predictions, open_predictions
+from videocups.evaluate.predictions import ClipPredictions, Predictions, open_predictions
 from videocups.evaluate.scores import ScoreTable, Totals
 from videocups.progress import Progress
 
@@ -107,9 +107,17 @@ def find_jobs(dataset: TableDataset, predictions: Predictions, resize: bool) -> 
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise FileNotFoundError(
             f"{len(missing)} of {total} labeled frames have no prediction: {', '.join(missing[:_NAMED])}{more}; "
-            "predict every frame, or pick --sequences"
+            f"predict every frame, or pick --sequences{_what_there_is(predictions)}"
         )
     return jobs
+
+
+def _what_there_is(predictions: Predictions) -> str:
+    if not isinstance(predictions, ClipPredictions):
+        return ""
+    more = " …" if len(predictions.folders) > _NAMED else ""
+    named = ", ".join(folder.name for folder in predictions.folders[:_NAMED]) + more
+    return f"; {predictions.root} holds {named}"
 
 
 def default_workers(sequences: int, frames: int) -> int:

@@ -198,6 +198,11 @@ class PairIndex:
 
 def _open_labels(clip: Clip, config: PairConfig) -> ClipLabels:
     true = config.labels == TRUTH
+    if not true and not (clip.folder / config.labels).is_dir() and (clip.folder / TRUTH).is_dir():
+        raise ValueError(
+            f"{clip.folder} has no labels in {config.labels}/ but the truth of a rendered or labelled clip; learn from "
+            f"it with --set data.labels={TRUTH}, or make labels with 'videocups label'"
+        )
     labels = TruthLabels(clip, config.merge) if true else PanopticLabels(clip.folder, config.labels)
     if len(labels) != len(clip):
         raise ValueError(

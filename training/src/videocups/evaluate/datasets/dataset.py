@@ -28,6 +28,7 @@ from videocups_core.types import ClassInfo
 
 _READERS = {**READERS, "panoptic_clip": PanopticClipReader, "waymo_parquet": WaymoParquetReader}
 
+_OF_CLIPS = ("clips", "rendered")  # datasets whose sequences are clips of our own
 _UNKNOWN = np.iinfo(np.uint16).max
 
 
@@ -176,8 +177,18 @@ def _first_layout(spec: DatasetSpec, root: Path, split: str) -> tuple[dict[str, 
         reader = _READERS[layout["reader"]](root, layout, split)
         if found := reader.sequences():
             return layout, reader, found
-    what = "does not exist" if not root.is_dir() else f"does not hold {spec.title}, split {split!r}"
+    other = _clips_of_other_kind(spec, root) if root.is_dir() else ""
+    what = "does not exist" if not root.is_dir() else f"does not hold {spec.title}, split {split!r}{other}"
     raise LayoutError(f"{root} {what}. Expected:\n\n{spec.tree}\nDownload: {spec.download}")
+
+
+def _clips_of_other_kind(spec: DatasetSpec, root: Path) -> str:
+    """Return a hint where someone has the clips but not the right name: labels and truth lie in the same folders."""
+    for name in _OF_CLIPS:
+        other = load_spec(name)
+        if name != spec.name and any(_READERS[at["reader"]](root, at, "all").sequences() for at in other.layouts):
+            return f", but what --dataset {name} reads"
+    return ""
 
 
 def _selected(spec: DatasetSpec, found: list[Sequence], split: str, wanted: Iterable[str] | None) -> list[Sequence]:
