@@ -34,7 +34,7 @@ def write_clip(folder, frames=4, labels=4):
 def test_a_film_shows_the_frame_and_its_labels(tmp_path, capsys):
     write_clip(tmp_path / "clip")
     assert main(["film", str(tmp_path / "clip"), "--out", str(tmp_path / "film.mp4")]) == 0
-    assert "4 frames of 1 clips" in capsys.readouterr().out
+    assert "4 frames of 1 clip\n" in capsys.readouterr().out
     video = cv2.VideoCapture(str(tmp_path / "film.mp4"))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(20)
     frames = []

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from videocups.progress import track
+from videocups.progress import counted, track
 from videocups.train.predict import named_clips
 from videocups_core.clip import Clip
 from videocups_core.overlay import draw_overlay
@@ -88,15 +88,17 @@ def frames_per_second(stamps_ns: tuple[int, ...]) -> float:
 def film(argv: list[str]) -> int:
     """Run ``videocups film``."""
     parser = argparse.ArgumentParser(prog="videocups film", description=__doc__)
-    parser.add_argument("clips", type=Path, help="a clip, or a folder of clips")
+    parser.add_argument("clips", type=Path, metavar="CLIPS", help="a clip, or a folder of clips")
     parser.add_argument(
         "--prediction", type=Path, metavar="DIR", help="what 'videocups predict' wrote (default: the clips' own labels)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the video, NAME.mp4")
-    parser.add_argument("--kind", default="panoptic", help="folder of the labels in each clip (default: panoptic)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the video, NAME.mp4")
+    parser.add_argument(
+        "--kind", default="panoptic", metavar="NAME", help="folder of the labels in each clip (default: panoptic)"
+    )
     parser.add_argument("--fps", type=float, default=None, help="frames a second (default: as recorded)")
     options = parser.parse_args(argv)
     scenes = open_scenes(options.clips, options.prediction, options.kind)
     written = write_film(scenes, options.out, fps=options.fps)
-    print(f"{options.out}: {written} frames of {len(scenes)} clips")  # noqa: T201
+    print(f"{options.out}: {counted(written, 'frame')} of {counted(len(scenes), 'clip')}")  # noqa: T201
     return 0

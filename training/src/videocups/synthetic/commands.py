@@ -23,7 +23,7 @@ def render(argv: list[str]) -> int:
         scenario=options.scenario,
         setting=options.setting,
     )
-    from videocups.progress import Progress
+    from videocups.progress import Progress, counted
     from videocups.synthetic.storage import write_clip
     from videocups.synthetic.world import World
 
@@ -32,7 +32,8 @@ def render(argv: list[str]) -> int:
     world = World(config)
     with Progress("render", total=len(world), unit="frames") as progress:
         folder = write_clip(world, options.out, lambda done, _: progress.update(done), image_suffix=options.image)
-    print(f"{folder}: {len(world)} frames of {width}×{height} px at {config.fps:g} Hz, seed {config.seed}, with truth")
+    made = f"{counted(len(world), 'frame')} of {width}×{height} px"
+    print(f"{folder}: {made} at {config.fps:g} Hz, seed {config.seed}, with truth")
     return 0
 
 
