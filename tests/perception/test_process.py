@@ -99,6 +99,18 @@ def test_a_signal_while_idle_ends_it_with_status_0(start, spinner, bundle_folder
     assert "Traceback" not in output
 
 
+def test_the_terminal_tells_of_images_that_do_not_come(start, spinner, bundle_folder, tmp_path):
+    watcher, log = Watcher(spinner), tmp_path / "log"
+    with log.open("w") as file:
+        process = start([*NODE, *parameters(bundle=bundle_folder, threads=1, image_topic="typo")], file)
+    watcher.send_until(lambda: "nobody publishes /typo; check the topic name" in log.read_text())
+    watcher.images = watcher.node.create_publisher(Image, "typo", 1)
+    watcher.send_until(lambda: "vps: image: receiving" in log.read_text())
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    assert log.read_text().count("nobody publishes") == 1  # told once, not ten times a second
+
+
 @pytest.mark.parametrize("gap_s", [0.1, 0.3])
 def test_a_second_signal_does_not_disturb_the_end(start, spinner, bundle_folder, gap_s):
     """Ctrl-C in a terminal comes from the terminal and from the launch system."""

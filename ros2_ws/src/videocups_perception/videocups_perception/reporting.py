@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from videocups_perception.diagnostics import Bulletin, InferenceHealth, InputHealth, Status, diagnostic_array
+from videocups_perception.diagnostics import Bulletin, InferenceHealth, InputHealth, Level, Status, diagnostic_array
 from videocups_perception.scheduling import Counts
 
 WATCH_PERIOD_S = 0.05
@@ -25,6 +25,7 @@ class Reporter:
         self.facts: Callable[[], Mapping[str, str]] = dict
         self.hardware_id = ""
         self._bulletin = Bulletin(period_s)
+        self._failing: set[str] = set()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # A steady clock: with use_sim_time a silent /clock would stop the timer that has to report the silence.
         node.create_timer(WATCH_PERIOD_S, self.watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -38,6 +39,7 @@ class Reporter:
         """Publish if it is time or something changed."""
         now_s = time.monotonic()
         statuses = self.statuses(now_s)
+        self._log_silence(statuses)
         drops = sum(sum(counts().dropped.values()) for _, counts in list(self.watched.values()))
         if self._bulletin.is_due(statuses, drops, now_s):
             self.publish(statuses)
@@ -52,6 +54,20 @@ class Reporter:
             health.other_types = "" if health.type_name in types else ", ".join(sorted(types))
             statuses.append(health.status(f"{name}: {what}", counts(), len(publishers), now_s))
         return [*statuses, self.inference.status(f"{name}: inference", self.facts(), now_s)]
+
+    def _log_silence(self, statuses: list[Status]) -> None:
+        """Tell the terminal of inputs that break off and come back: who starts a node sees this before anything else.
+
+        Failures of the inference are logged where they happen.
+        """
+        *inputs, _ = statuses
+        failing = {status.name for status in inputs if status.level is Level.ERROR}
+        for status in inputs:
+            if status.name in failing - self._failing:
+                self._node.get_logger().error(f"{status.name}: {status.message}")
+            elif status.name in self._failing - failing:
+                self._node.get_logger().info(f"{status.name}: {status.message}")
+        self._failing = failing
 
     def publish(self, statuses: list[Status] | None = None) -> None:
         """Publish now."""
