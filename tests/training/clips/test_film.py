@@ -58,7 +58,7 @@ def test_a_prediction_is_filmed_over_the_clips_it_was_made_of(tmp_path, capsys):
     predicted, film = tmp_path / "found", tmp_path / "film.mp4"
     assert main(["predict", str(STANDIN), str(tmp_path / "clips"), "--out", str(predicted), "--device", "cpu"]) == 0
     assert main(["film", str(tmp_path / "clips"), "--prediction", str(predicted), "--out", str(film)]) == 0
-    assert "2 frames of 1 clips" in capsys.readouterr().out
+    assert "2 frames of 1 clip\n" in capsys.readouterr().out
     assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT) == 2
     shutil.rmtree(predicted / "town")
     assert main(["film", str(tmp_path / "clips"), "--prediction", str(predicted), "--out", str(film)]) == 1

@@ -148,7 +148,7 @@ def test_the_command_trains(street, tmp_path, capsys):
     arguments = [str(street), "--out", str(tmp_path), "--device", "cpu"]
     assert main(["pretrain", *arguments, *(part for size in sizes for part in ("--set", size))]) == 0
     printed = capsys.readouterr().out
-    assert "5 pairs of 1 clips, 2 steps on cpu" in printed
+    assert "5 pairs of 1 clip, 2 steps on cpu" in printed
     assert "2 steps, 0 skipped" in printed
 
 
