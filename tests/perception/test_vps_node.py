@@ -148,6 +148,21 @@ def test_the_tracker_starts_over_when_time_jumps_back_and_on_request(make_rig):
     assert segments.track_epoch == 2
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_long_pause_of_the_camera_ends_its_tracks(make_rig, depth):
+    rig = make_rig(max_gap_s=2.0, pipeline_depth=depth)
+    rig.listen_to_results()
+    rig.start()
+    stamp_ns = T0
+    for index, pause_ms in enumerate([0, 100, 2_000, 2_001, 100, 600_000]):
+        stamp_ns += pause_ms * MS
+        if pause_ms > 2_000:  # what is seen then is new, however much it looks like what was there
+            rig.oracle.reset()
+        segments, panoptic = rig.exchange(rig.image(index, stamp_ns))
+        assert_is_answer(segments, panoptic, rig.oracle.step(index, 0))
+    assert segments.track_epoch == 2
+
+
 def test_switched_off_it_counts_what_it_does_not_do(make_rig):
     rig = make_rig()
     rig.listen_to_results()

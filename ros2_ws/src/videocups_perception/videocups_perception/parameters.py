@@ -105,6 +105,9 @@ class NodeParameters:
     time_jump_s: float = _parameter(
         1.0, "A step back of at least this resets the tracker; a smaller one drops the frame.", between=(0.01, 3600)
     )
+    max_gap_s: float = _parameter(
+        5.0, "A longer pause between the stamps of two processed frames ends all tracks.", between=(0.1, 3600)
+    )
     diagnostics_period_s: float = _parameter(1.0, "Diagnostics at least this often.", between=(0.1, 60))
 
     def __post_init__(self) -> None:

@@ -74,6 +74,7 @@ class Pipeline:
         self.image_size: tuple[int, int] | None = None  # (width, height) of the last good frame
         self.health: InputHealth | None = None
         self._rotation_deg = parameters.rotation_deg
+        self._max_gap_ns = parameters.max_gap_s * 1e9
         self._ros_now_ns = ros_now_ns
         self._inference = inference
         self._logger = logger
@@ -208,7 +209,10 @@ class Pipeline:
         return rgb
 
     def _restart_for(self, job: Job) -> None:
-        if job.restarts != self._restarts_done:
+        # The tracker counts frames: after a camera's pause of minutes it would take what stands there now for what was.
+        last_ns = self.stream.last_stamp_ns
+        has_paused = last_ns is not None and stamp_ns(job.message.header) - last_ns > self._max_gap_ns
+        if has_paused or job.restarts != self._restarts_done:
             self.stream.reset()
             self._restarts_done = job.restarts
 
