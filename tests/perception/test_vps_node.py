@@ -13,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
+from diagnostic_msgs.msg import KeyValue  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
@@ -316,6 +317,21 @@ def test_without_drops_every_frame_of_a_burst_is_processed(make_rig):
         truth = oracle.step(index, 0)
         segments, panoptic = (rig.received[f"/vps/panoptic/{topic}"][index][1] for topic in ("segments", "image"))
         assert_is_answer(segments, panoptic, truth)
+
+
+def test_a_sender_that_is_held_back_is_not_called_silent(make_rig):
+    rig = make_rig(drop_policy="none", queue_depth=1, input_reliability="reliable", input_depth=20, silence_s=0.2)
+    rig.start()
+    infer, calls = rig.node.pipeline.stream.engine.infer, []
+    rig.node.pipeline.stream.engine.infer = lambda image: (calls.append(time.sleep(0.6)), infer(image))[1]
+    for index in range(5):
+        rig.send(rig.image(index))
+    rig.wait(lambda: len(calls) >= 4)
+    # one in inference, one in the queue, and one that has come and waits for room
+    in_flight = [(KeyValue(key="in_flight", value="3"), status) for _, status in rig.statuses("image")]
+    held = [status for value, status in in_flight if value in status.values]
+    assert held
+    assert [status.message for status in held if status.level != b"\x00"] == []
 
 
 def test_a_sender_that_cannot_be_heard_is_named(make_rig):

@@ -76,6 +76,7 @@ class Pipeline:
         self._rotation_deg = parameters.rotation_deg
         self._max_gap_ns = parameters.max_gap_s * 1e9
         self._ros_now_ns = ros_now_ns
+        self._held_back = held_back
         self._inference = inference
         self._logger = logger
         self._gate = FrameGate(gate_limits(parameters))
@@ -91,7 +92,7 @@ class Pipeline:
             self._on_drop,
             capacity=capacity,
             wait_for_room=keep_all,
-            held_back=held_back,
+            held_back=self._hold_back,
         )
 
     def start(self, health: InputHealth) -> None:
@@ -142,6 +143,11 @@ class Pipeline:
             self.worker.refuse(verdict.cause, FrameRejected(verdict.cause, verdict.sentence))
         else:
             self.worker.offer(Job(message, heard_s, self._restarts))
+
+    def _hold_back(self) -> bool:
+        if self.health is not None:  # the silence of a sender that waits for us is our own
+            self.health.usable(time.monotonic())
+        return self._held_back()
 
     def _process(self, job: Job) -> None:
         """Depth 1: the whole way."""
