@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.base import (
@@ -19,13 +18,12 @@ from videocups_core.engine.base import (
     REQUIRED_OUTPUTS,
     EngineError,
     EngineInfo,
-    RawOutputs,
     TensorSpec,
     check_contract,
-    check_image,
 )
 from videocups_core.engine.cuda import Cuda, device_index, open_cuda
 from videocups_core.engine.gpu_run import session_run
+from videocups_core.engine.graph_engine import GraphEngine, Run
 from videocups_core.engine.onnx_file import OnnxFacts, is_quantized, precision_of, read_onnx_facts
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -53,9 +51,6 @@ class OnnxConfig:
             raise ValueError("cuda_graph needs a GPU and the device is cpu; set device to cuda or auto")
 
 
-Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]]
-
-
 @dataclass(frozen=True)
 class _Opened:
     """A session that runs: on which provider, with or without a CUDA graph, and the graph it made of the file."""
@@ -71,14 +66,12 @@ class _Opened:
         return str(self.session.get_providers()[0])
 
 
-class OnnxEngine:
+class OnnxEngine(GraphEngine):
     """A bundle's graph in ONNX Runtime."""
 
     def __init__(self, bundle: ModelBundle, config: OnnxConfig | None = None) -> None:
-        self.bundle = bundle
+        super().__init__(bundle)
         self.config = config or OnnxConfig()
-        self._run: Run | None = None
-        self._info: EngineInfo | None = None
 
     def load(self) -> None:
         """Create the session, check the contract, and verify device and precision."""
@@ -114,25 +107,6 @@ class OnnxEngine:
             notes=tuple(notes),
             cuda_graph=opened.cuda_graph,
         )
-
-    def warm_up(self, runs: int = 2) -> None:
-        """Run on a blank image; the first runs allocate and, on CUDA, choose kernels."""
-        blank = np.zeros(self.bundle.input.shape, dtype=np.uint8)
-        for _ in range(runs):
-            self.infer(blank)
-
-    def infer(self, image: NDArray[np.uint8]) -> RawOutputs:
-        """Run the graph on one (1, H, W, 3) uint8 RGB image."""
-        if self._run is None:
-            raise RuntimeError("the engine is not loaded; call load() first")
-        check_image(image, self.bundle.input)
-        return RawOutputs.from_mapping(self._run(image))
-
-    def describe(self) -> EngineInfo:
-        """Say what runs where, as verified by ``load``."""
-        if self._info is None:
-            raise RuntimeError("the engine is not loaded; call load() first")
-        return self._info
 
     def _open(self, runtime: Any, data: bytes) -> tuple[_Opened, list[str]]:
         """Create the session with the most that can be had of what was asked for; notes say what was not."""

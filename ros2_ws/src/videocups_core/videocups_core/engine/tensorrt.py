@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from videocups_core.bundle import ModelBundle
 from videocups_core.engine.ahead import ahead_key, tensorrt_version
-from videocups_core.engine.base import EngineError, EngineInfo, RawOutputs, TensorSpec, check_contract, check_image
+from videocups_core.engine.base import EngineError, EngineInfo, TensorSpec, check_contract
 from videocups_core.engine.cache import EngineCache, EngineKey
 from videocups_core.engine.cuda import open_cuda
 from videocups_core.engine.gpu_run import GpuRun, context_run
+from videocups_core.engine.graph_engine import GraphEngine
 from videocups_core.engine.tensorrt_build import build_engine, can_choose_precision, inspected_precision
 
 
@@ -41,17 +41,15 @@ class TensorRtConfig:
             raise ValueError(f"precision must be 'fp32' or 'fp16' for TensorRT, got {self.precision!r}")
 
 
-class TensorRtEngine:
+class TensorRtEngine(GraphEngine):
     """A bundle's graph in TensorRT."""
 
     def __init__(self, bundle: ModelBundle, config: TensorRtConfig | None = None) -> None:
-        self.bundle = bundle
+        super().__init__(bundle)
         self.config = config or TensorRtConfig()
         self._trt = import_tensorrt()
         self._cuda = open_cuda(self.config.device)
         self._engine: Any = None
-        self._run: GpuRun | None = None
-        self._info: EngineInfo | None = None
 
     def key(self) -> EngineKey:
         """Return what this machine's engine for this bundle is cached under."""
@@ -102,24 +100,6 @@ class TensorRtEngine:
             notes=tuple(notes),
             cuda_graph=captured,
         )
-
-    def warm_up(self, runs: int = 2) -> None:
-        """Run on a blank image."""
-        for _ in range(runs):
-            self.infer(np.zeros(self.bundle.input.shape, dtype=np.uint8))
-
-    def infer(self, image: NDArray[np.uint8]) -> RawOutputs:
-        """Run the engine on one (1, H, W, 3) uint8 RGB image."""
-        if self._run is None:
-            raise RuntimeError("the engine is not loaded; call load() first")
-        check_image(image, self.bundle.input)
-        return RawOutputs.from_mapping(self._run(image))
-
-    def describe(self) -> EngineInfo:
-        """Say what runs where, as verified by ``load``."""
-        if self._info is None:
-            raise RuntimeError("the engine is not loaded; call load() first")
-        return self._info
 
     def _version(self) -> str:
         return tensorrt_version(self._trt)
