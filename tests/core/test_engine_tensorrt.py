@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from videocups_core.bundle import ModelBundle
-from videocups_core.engine import EngineConfig, EngineError, create_engine
+from videocups_core.engine import EngineConfig, EngineError, create_engine, cuda, tensorrt
 from videocups_core.engine.cuda import Cuda
 from videocups_core.engine.tensorrt import TensorRtConfig
 from videocups_core.engine.tensorrt_build import build_engine, inspected_precision
@@ -27,8 +28,30 @@ def test_cuda_without_a_driver_is_a_sentence() -> None:
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="the CUDA bindings are not installed here")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU here")
-    with pytest.raises(EngineError, match=r"CUDA call cudaSetDevice failed: .*; check GPU and driver"):
+    with pytest.raises(
+        EngineError, match=r"no GPU can be used here \(cudaError.*: there is none, or its driver is older"
+    ):
         Cuda(runtime, 0)
+
+
+class RuntimeWithoutGpu:
+    """CUDA's runtime on a laptop, as far as an engine gets."""
+
+    cudaError_t = Enum("cudaError_t", {"cudaSuccess": 0, "cudaErrorInsufficientDriver": 35})  # noqa: N815
+
+    def cudaSetDevice(self, index: int) -> tuple[Enum]:  # noqa: N802
+        return (self.cudaError_t["cudaErrorInsufficientDriver"],)
+
+
+def test_without_a_gpu_the_ways_out_are_named(standin_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "import_runtime", RuntimeWithoutGpu)
+    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: None)
+    with pytest.raises(EngineError) as caught:
+        create_engine(standin_bundle, EngineConfig(backend="tensorrt"))
+    sentence = str(caught.value)
+    assert sentence.startswith("TensorRT builds and runs engines on a GPU, and no GPU can be used here")
+    for words in ("cudaErrorInsufficientDriver", "on the vehicle", "--compute-capability", "backend onnxruntime"):
+        assert words in sentence
 
 
 @pytest.mark.parametrize(

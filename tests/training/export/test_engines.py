@@ -71,6 +71,16 @@ def test_without_tensorrt_the_way_out_is_named(
     assert "tensorrt-rtx" in capsys.readouterr().err
 
 
+def test_a_laptop_is_told_where_to_build(
+    rtx: Any, capsys: pytest.CaptureFixture[str], bundle: ModelBundle, tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("cuda.bindings.runtime", reason="the CUDA bindings are not installed here")
+    if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
+        pytest.skip("there is a GPU here")
+    assert main(["engine", str(bundle.folder), "--cache", str(tmp_path)]) == 1
+    assert "build this one on the vehicle" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_published_size_builds_for_all_in_both_precisions(rtx: Any) -> None:
     """ResNet-50 at 640×1280 with 1000 proposals, as benchmarks/engine_build.py times it."""

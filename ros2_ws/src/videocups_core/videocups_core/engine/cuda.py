@@ -14,7 +14,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from videocups_core.engine.base import EngineError
 
+_NO_GPU = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice")
 _DRIVER_VERSION_FILE = Path("/sys/module/nvidia/version")
+
+
+class NoGpuError(EngineError):
+    """CUDA's bindings are here, but nothing that they could drive."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,10 @@ class Cuda:
 def checked(runtime: Any, name: str, *arguments: Any) -> Any:
     """Call the CUDA runtime's ``name``; EngineError where it fails."""
     status, *values = getattr(runtime, name)(*arguments)
+    if status.name in _NO_GPU:
+        raise NoGpuError(
+            f"no GPU can be used here ({status.name}: there is none, or its driver is older than this CUDA)"
+        )
     if status != runtime.cudaError_t.cudaSuccess:
         raise EngineError(f"CUDA call {name} failed: {status.name}; check GPU and driver with nvidia-smi")
     return values[0] if len(values) == 1 else values or None

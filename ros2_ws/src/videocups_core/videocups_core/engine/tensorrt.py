@@ -14,7 +14,7 @@ from videocups_core.bundle import ModelBundle
 from videocups_core.engine.ahead import ahead_key, tensorrt_version
 from videocups_core.engine.base import EngineError, EngineInfo, TensorSpec, check_contract
 from videocups_core.engine.cache import EngineCache, EngineKey
-from videocups_core.engine.cuda import open_cuda
+from videocups_core.engine.cuda import Cuda, NoGpuError, open_cuda
 from videocups_core.engine.gpu_run import GpuRun, context_run
 from videocups_core.engine.graph_engine import GraphEngine
 from videocups_core.engine.tensorrt_build import build_engine, can_choose_precision, inspected_precision
@@ -48,7 +48,7 @@ class TensorRtEngine(GraphEngine):
         super().__init__(bundle)
         self.config = config or TensorRtConfig()
         self._trt = import_tensorrt()
-        self._cuda = open_cuda(self.config.device)
+        self._cuda = _open_gpu(self.config.device)
         self._engine: Any = None
 
     def key(self) -> EngineKey:
@@ -123,6 +123,17 @@ class TensorRtEngine(GraphEngine):
             specs[is_input].append(TensorSpec(name, dtype.name, tuple(engine.get_tensor_shape(name))))
         check_contract(specs[True], specs[False], self.bundle.input)
         return specs[True][0], specs[False]
+
+
+def _open_gpu(device: str) -> Cuda:
+    try:
+        return open_cuda(device)
+    except NoGpuError as error:
+        raise EngineError(
+            f"TensorRT builds and runs engines on a GPU, and {error}; build this one on the vehicle, or here for the "
+            "vehicle's GPU with 'videocups engine BUNDLE --compute-capability X.Y' and tensorrt-rtx, or run the "
+            "bundle's ONNX graph without an engine (backend onnxruntime)"
+        ) from error
 
 
 def _captured(run: GpuRun, notes: list[str]) -> bool:
