@@ -165,3 +165,16 @@ def test_our_own_encodings_need_no_cv_bridge(monkeypatch):
     with pytest.raises(FrameRejected, match="install cv_bridge for others") as caught:
         check_layout(image("rgb16"))
     assert caught.value.cause is DropCause.WRONG_ENCODING
+
+
+class BrokenBridge:
+    """cv_bridge that was built for another NumPy: it is there, and fails in its own ways."""
+
+    def __getattr__(self, name):
+        raise SystemError("initialization of cv_bridge_boost raised unreported exception")
+
+
+def test_a_cv_bridge_that_is_broken_drops_a_frame_and_not_the_node(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv_bridge", BrokenBridge())
+    with pytest.raises(FrameRejected, match="is not supported"):
+        check_layout(image("rgb16"))

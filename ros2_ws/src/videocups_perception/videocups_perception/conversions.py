@@ -193,12 +193,13 @@ def camera_model(message: CameraInfo) -> CameraModel:
 
 
 def _cv_bridge() -> Any:
-    """Return a CvBridge where cv_bridge is installed, else None."""
+    """Return a CvBridge where cv_bridge is installed and works, else None."""
     try:
         from cv_bridge import CvBridge
-    except ImportError:
+
+        return CvBridge()
+    except Exception:  # built for another NumPy it raises SystemError or AttributeError: as good as not there
         return None
-    return CvBridge()
 
 
 def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
