@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videocups.cues.depth import Measured
+from videocups.cues.depth import DepthConfig, Measured
 from videocups.cues.fused_depth import fused_inverse_depth
 from videocups.cues.known_depth import KnownDepth
 
 SHAPE = (64, 128)
 CAR = (slice(40, 50), slice(60, 80))
-NO_MOTION = np.zeros(SHAPE, np.float32)
+NO_MOTION = NO_GROUND = np.zeros(SHAPE, np.float32)
 
 
 @pytest.fixture
@@ -33,15 +33,19 @@ def measured(true: np.ndarray, noise: float, rng: np.random.Generator) -> Measur
     return Measured((true + off).astype(np.float32), np.full(SHAPE, 1 / noise**2, np.float32))
 
 
+def fused(known: KnownDepth, found: Measured | None, motion: np.ndarray) -> np.ndarray:
+    return fused_inverse_depth(known, found, motion, NO_GROUND, DepthConfig())
+
+
 def error_of(inverse: np.ndarray, true: np.ndarray) -> np.ndarray:
     return np.abs(inverse / true - 1)
 
 
 def test_both_together_are_better_than_either(street):
     known, found = seen_by_network(street), measured(street, 0.02, np.random.default_rng(0))
-    fused = fused_inverse_depth(known, found, NO_MOTION)
-    assert fused.dtype == np.float32
-    network, parallax, both = (error_of(one, street) for one in (known.inverse_depth, found.inverse_depth, fused))
+    told = fused(known, found, NO_MOTION)
+    assert told.dtype == np.float32
+    network, parallax, both = (error_of(one, street) for one in (known.inverse_depth, found.inverse_depth, told))
     assert both.mean() < 0.8 * min(network.mean(), parallax.mean())
     near, far = slice(40, 64), slice(0, 20)  # parallax decides what is near, the network what is far
     assert both[near].mean() < 0.4 * network[near].mean()
@@ -52,8 +56,8 @@ def test_both_together_are_better_than_either(street):
 def test_the_unit_is_that_of_the_network(street):
     known, found = seen_by_network(street), measured(street, 0.01, np.random.default_rng(1))
     longer = KnownDepth(known.inverse_depth / 4, known.error)
-    fused, scaled = (fused_inverse_depth(one, found, NO_MOTION) for one in (known, longer))
-    np.testing.assert_allclose(scaled, fused / 4, rtol=1e-4)
+    told, scaled = (fused(one, found, NO_MOTION) for one in (known, longer))
+    np.testing.assert_allclose(scaled, told / 4, rtol=1e-4)
 
 
 def test_what_moves_keeps_what_the_network_sees(street):
@@ -61,9 +65,9 @@ def test_what_moves_keeps_what_the_network_sees(street):
     apparent = street.copy()
     apparent[CAR] *= 2
     found, motion = measured(apparent, 0.01, np.random.default_rng(2)), NO_MOTION.copy()
-    wrong = fused_inverse_depth(known, found, motion)
+    wrong = fused(known, found, motion)
     motion[CAR] = 0.9
-    right = fused_inverse_depth(known, found, motion)
+    right = fused(known, found, motion)
     np.testing.assert_allclose(right[CAR], known.inverse_depth[CAR], rtol=1e-5)
     assert error_of(wrong, street)[CAR].mean() > 3 * error_of(right, street)[CAR].mean()
     np.testing.assert_allclose(
@@ -73,13 +77,13 @@ def test_what_moves_keeps_what_the_network_sees(street):
 
 def test_a_frame_in_which_too_little_was_measured_is_the_networks(street):
     known = seen_by_network(street)
-    np.testing.assert_array_equal(fused_inverse_depth(known, None, NO_MOTION), known.inverse_depth)
+    np.testing.assert_array_equal(fused(known, None, NO_MOTION), known.inverse_depth)
     nothing = Measured(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32))
-    np.testing.assert_array_equal(fused_inverse_depth(known, nothing, NO_MOTION), known.inverse_depth)
+    np.testing.assert_array_equal(fused(known, nothing, NO_MOTION), known.inverse_depth)
 
 
 def test_noise_puts_nothing_behind_infinity(street):
     known, found = seen_by_network(street), measured(street, 0.02, np.random.default_rng(3))
     behind = Measured(np.where(street < 0.04, -0.5, found.inverse_depth).astype(np.float32), found.weight)
-    fused = fused_inverse_depth(known, behind, NO_MOTION)
-    assert fused.min() >= known.inverse_depth.min() > 0
+    told = fused(known, behind, NO_MOTION)
+    assert told.min() >= known.inverse_depth.min() > 0

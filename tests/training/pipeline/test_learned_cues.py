@@ -102,11 +102,11 @@ def test_motion_is_what_the_depth_of_a_network_does_not_explain(street: Path, ne
     geometry = survey(clip.frame_rgb, FRAMES, clip.info.camera, config)
     around = clip.frame_rgb, FRAMES, clip.info.camera
     ratios = []
-    for look, _ in iter_looks(*around, geometry, config, known=estimator.known_depth):
+    for look, ground in iter_looks(*around, geometry, config, known=estimator.known_depth):
         motion = decode(clip.path("motion", look.index, ".npz"))["motion"].astype(np.float32)
         assert np.mean(np.abs(motion - look.motion) > 0.05) < 0.01  # flow is stored in 16 bits
         known = estimator.known_depth(clip.frame_rgb(look.index))
-        expected = 1 / fused_inverse_depth(known, look.measured, look.motion)
+        expected = 1 / fused_inverse_depth(known, look.measured, look.motion, ground, config.depth)
         assert np.ptp(expected) > 5 * np.ptp(1 / known.inverse_depth)  # the network knows nothing, parallax does
         heights = decode(clip.path("static_depth", look.index, ".npz"))["depth_heights"].astype(np.float32)
         ratios.append(heights / expected)

@@ -6,7 +6,7 @@ it is the same in every frame of a recording. ``scale`` turns it into metres whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -79,21 +79,29 @@ def dense_inverse_depth(
     ``prior`` (H, W): what is usual at this place of the image; the last resort.
     """
     least = np.maximum(ground, 1 / config.max_heights)
+    filled = np.array(least if prior is None else np.maximum(prior, least), np.float32)
+    for mean, error in window_means(measured, ground, config.windows_px[::-1], config):
+        mean = np.maximum(mean, least)
+        filled = np.where(error < config.wanted_error * mean, mean, filled).astype(np.float32)
+    return np.clip(filled, 1 / config.max_heights, 1 / config.min_heights)
+
+
+def window_means(
+    measured: Measured, ground: FloatMap, windows_px: Iterable[int], config: DepthConfig
+) -> Iterator[tuple[FloatMap, FloatMap]]:
+    """Yield the weighted mean of what was measured in windows of each size, and its expected error, (H, W) each."""
     error = 1 / np.sqrt(measured.weight + 1e-12)
     # errors are symmetric: clipping before the mean would pull far things nearer
-    weight = np.where(measured.inverse_depth > -3 * error, measured.weight, 0)
+    weight = np.where(measured.inverse_depth > -3 * error, measured.weight, 0).astype(np.float32)
     # what is averaged is the parallax beyond the ground's: the near road must not lend its nearness to the far one
     carried = (weight * (np.minimum(measured.inverse_depth, 1 / config.min_heights) - ground)).astype(np.float32)
-    filled = np.array(least if prior is None else np.maximum(prior, least), np.float32)
-    for window in reversed(config.windows_px):
+    for window in windows_px:
         size = (window, window)
-        total = cv2.blur(weight.astype(np.float32), size)
-        mean = cv2.blur(carried, size) / np.maximum(total, 1e-12) + ground
+        total = np.maximum(np.asarray(cv2.blur(weight, size), np.float32), np.float32(1e-12))
         # neighbouring flow vectors share their errors, and a share of all of them comes from the ego-motion
-        independent = min(max(1.0, window * window / 25), config.max_independent)
-        precise = np.square(config.wanted_error * np.maximum(mean, least)) * total * independent > 1
-        filled = np.where(precise, np.maximum(mean, least), filled).astype(np.float32)
-    return np.clip(filled, 1 / config.max_heights, 1 / config.min_heights)
+        independent = np.float32(min(max(1.0, window * window / 25), config.max_independent))
+        mean = np.asarray(cv2.blur(carried, size) / total + ground, np.float32)
+        yield mean, np.asarray(1 / np.sqrt(total * independent), np.float32)
 
 
 def ground_in_heights(normal: Matrix, rays: FloatMap) -> FloatMap:

@@ -193,8 +193,8 @@ def cues_against_depth(work: Work, settings: KnownDepthSettings) -> dict[str, An
     """Do the same with the depth that a network sees in the frame, and let both say how far what stands is."""
     known = learned_depth(settings.network).known_depth(work.read("frames", work.index).copy())
     look = _look(work, settings, known)
-    depth = np.float32(1) / fused_inverse_depth(known, look.measured, look.motion)
     ground = ground_of_habit(habit_of(work, work.index), pixel_rays(camera_of(work)))
+    depth = np.float32(1) / fused_inverse_depth(known, look.measured, look.motion, ground, settings.depth)
     return {"network_depth": depth_and_scale(depth, ground), "motion": _motion_fields(look)}
 
 
