@@ -140,6 +140,16 @@ def test_missing_frames_are_named_and_fail(world: Any, capsys: pytest.CaptureFix
     assert "2 of 8 labeled frames have no prediction: south/000001, south/000002;" in capsys.readouterr().err
 
 
+def test_the_only_clip_that_is_predicted_is_not_taken_for_another(
+    world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prediction = world.clips(world.root / "pred")
+    shutil.rmtree(prediction / "north")
+    assert run(world, prediction, "--sequences", "north")[0] == 1
+    assert "4 of 4 labeled frames have no prediction" in capsys.readouterr().err
+    assert run(world, prediction / "south", "--sequences", "south")[0] == 0
+
+
 def test_a_missing_clip_is_named(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     prediction = world.clips(world.root / "pred")
     shutil.rmtree(prediction / "north")

@@ -109,8 +109,8 @@ class ClipPredictions:
         return frame.class_map().astype(np.int32), frame.track_map()
 
     def _folder(self, sequence: Sequence) -> Path | None:
-        if self.only_sequence and len(self.folders) == 1:
-            return self.folders[0]
+        if self.only_sequence and self.folders == (self.root,):
+            return self.root  # it was named itself, so no name has to fit
         names = {sequence.key, sequence.key.replace("/", "_")}
         fitting = [f for f in self.folders if f.name in names or f.relative_to(self.root).as_posix() in names]
         return fitting[0] if fitting else None
