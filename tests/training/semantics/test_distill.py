@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -117,8 +119,6 @@ def test_neighbours_come_from_other_clips():
 
 @pytest.mark.parametrize("options", [{}, {"depth_term": "released"}, {"depth_term": "off"}, {"sampling": "furthest"}])
 def test_training_lowers_the_loss_and_codes_tell_regions_apart(options):
-    from dataclasses import replace
-
     losses = []
     bank = Bank()
     head = distill(bank, replace(TINY, **options), advance=lambda step, loss: losses.append(loss))
@@ -139,8 +139,6 @@ def test_training_lowers_the_loss_and_codes_tell_regions_apart(options):
 
 
 def test_the_same_seed_gives_the_same_head_and_the_disk_keeps_it(tmp_path):
-    from dataclasses import replace
-
     short = replace(TINY, steps=5)
     head, again = distill(Bank(), short), distill(Bank(), short)
     for one, other in zip(head.parameters(), again.parameters(), strict=True):
@@ -150,6 +148,23 @@ def test_the_same_seed_gives_the_same_head_and_the_disk_keeps_it(tmp_path):
     assert loaded.config == short
     image = torch.randn(1, 12, 3, 3)
     torch.testing.assert_close(loaded(image), head(image))
+
+
+def test_no_image_of_a_step_is_held_against_itself():
+    """Others are a rotation of the step's images, so none of them may be there twice."""
+
+    read = []
+
+    class Counting(Bank):
+        def depth(self, index):
+            read.append(index)
+            return super().depth(index)
+
+    distill(Counting(), replace(TINY, steps=10))
+    steps = [read[at : at + TINY.batch] for at in range(0, len(read), TINY.batch)]
+    assert len(steps) == 10
+    assert all(len(set(images)) == TINY.batch for images in steps)
+    assert len({tuple(images) for images in steps}) > 1
 
 
 def test_missing_depth_is_named():

@@ -111,7 +111,7 @@ def semantic_stages(config: SemanticsConfig) -> tuple[Stage, ...]:
         DistilSettings(features, codes, low_scale),
         (Input("frames", need="any"), Input("depth", need="optional")),
         (Output("head", ".npz"),),
-        version=2,
+        version=3,
         final=True,
         loads=networks,
     )

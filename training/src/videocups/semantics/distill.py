@@ -119,7 +119,8 @@ def _train(bank: FeatureBank, config: DistillConfig, device: str, advance: Calla
     head = Head(bank.features(0).shape[2], config).to(device).train()
     optimizer = torch.optim.Adam(head.parameters(), lr=config.learning_rate)
     for step in range(config.steps):
-        picked = torch.randint(0, len(bank), (min(config.batch, len(bank)),), generator=generator).tolist()
+        # each image once, or one of the others that it is held against would be itself
+        picked = torch.randperm(len(bank), generator=generator)[: config.batch].tolist()
         column = torch.randint(0, config.nearest_used, (len(picked),), generator=generator).tolist()
         partners = [neighbours[i][k % len(neighbours[i])] for i, k in zip(picked, column, strict=True)]
         first, second = (_planes([bank.features(i) for i in chosen]).to(device) for chosen in (picked, partners))
