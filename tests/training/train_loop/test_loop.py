@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +122,24 @@ def test_other_settings_do_not_go_on(tmp_path):
     other.config = {"steps": 40, "nested": {"rate": 2}}
     with pytest.raises(ValueError, match=r"other settings \(nested.rate\); give another --out"):
         run_training(other, CONFIG, tmp_path)
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Else a power cut could leave the name and empty files, and the run could not go on."""
+    stored, kept = [], os.fsync
+
+    def fsync(descriptor):
+        stored.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        kept(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    checkpoint = run_training(Line(steps=1), CONFIG, tmp_path)
+    files = {path.name for path in checkpoint.folder.iterdir()}
+    assert {"model.safetensors", "optimizer.safetensors", "checkpoint.json"} <= files
+    staging = {path for path in stored if path.parent == tmp_path}
+    assert {path.name for path in stored if path.parent in staging} == files
+    assert all(path.name.startswith(".") for path in staging)  # not under its name yet
+    assert stored[-1] == tmp_path  # and then the name
 
 
 def test_damaged_checkpoints_are_named(tmp_path):

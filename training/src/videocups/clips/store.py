@@ -111,20 +111,21 @@ class PendingClip:
         origin = {"key": self.key, "options": options}
         (self.folder / ORIGIN_FILE).write_text(json.dumps(origin, indent=1) + "\n")
         for path in sorted(self.folder.rglob("*")):
-            _flush(path)  # one pass at the end: the system has written most of it already
+            flush_to_disk(path)  # one pass at the end: the system has written most of it already
         write_clip_info(self.folder, info)
-        _flush(self.folder)
+        flush_to_disk(self.folder)
         if self.target.exists():
             shutil.rmtree(self.target)
         self.folder.rename(self.target)
-        _flush(self.target.parent)
+        flush_to_disk(self.target.parent)
 
     def drop(self) -> None:
         """Throw the clip away."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are stored."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

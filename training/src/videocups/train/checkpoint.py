@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from videocups import __version__
+from videocups.clips.store import flush_to_disk
 
 TABLE = "checkpoint.json"
 MODEL = "model.safetensors"
@@ -126,8 +127,11 @@ def save_checkpoint(
             "versions": {"videocups": __version__, "git": _revision(), "torch": str(torch.__version__)},
         }
         (staging / TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        for file in (*staging.iterdir(), staging):
+            flush_to_disk(file)  # a name that outlives a power cut must not stand for files that did not
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
+        flush_to_disk(run)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     for old in _step_folders(run)[:-keep]:
