@@ -165,6 +165,11 @@ def test_predictions_are_finished_clips_and_stay(tmp_path, trained, films, capsy
     assert main(command) == 0
     assert (out / "film_1" / "panoptic" / "segments.json").stat().st_mtime_ns == written
     assert (out / "film_2" / "panoptic" / "segments.json").is_file()
+    capsys.readouterr()
+    for model, score, what in ((trained, "0.5", "score"), (STANDIN, "0.0", "weights, size")):
+        other = ["predict", str(model), str(films[0].parent), "--out", str(out), "--device", "cpu", "--score", score]
+        assert main(other) == 1
+        assert f"film_1 was predicted before with other {what}; give another --out" in capsys.readouterr().err
 
 
 def test_bundles_predict_as_well(tmp_path, films, monkeypatch):

@@ -93,16 +93,17 @@ def predict(argv: list[str]) -> int:
     """Predict clips with a checkpoint or a bundle."""
     options = _predict_parser().parse_args(argv)
     from videocups.progress import Progress, counted
-    from videocups.train.predict import named_clips, open_stream, predict_clips
+    from videocups.train.predict import named_clips, open_stream, origin_of, predict_clips
     from videocups_core.clip import read_clip_info
     from videocups_core.panoptic.merge import MergeConfig
 
     clips = named_clips(options.clips)
     merge = None if options.score is None else MergeConfig(score_threshold=options.score)
     stream = open_stream(options.model, options.device, size_hw=options.size, merge=merge)
+    origin = origin_of(options.model, options.size, options.score)
     total = sum(len(read_clip_info(folder)) for folder, _ in clips)
     with Progress("predict", total=total, unit="frames") as progress:
-        frames = predict_clips(stream, clips, options.out, progress.advance)
+        frames = predict_clips(stream, clips, options.out, progress.advance, origin)
     made = f"{counted(frames, 'frame')} of {counted(len(clips), 'clip')}"
     print(f"{options.out}: {made}, on {stream.engine.describe().device}")
     return 0
