@@ -47,7 +47,7 @@ class PanopticClipReader:
                 here = content.segment_ids == segment.segment_id
                 ids[here] = 0
                 raw_class[here] = segment.class_id if segment.is_thing else VOID_RAW
-        return raw_class, _small_ids(ids)
+        return raw_class, _small_ids(ids, frame.files[0])
 
 
 def panoptic_clip_folders(root: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def _clip_sequence(root: Path, folder: Path) -> Sequence:
     return Sequence(key, tuple(frames))
 
 
-def _small_ids(ids: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _small_ids(ids: np.ndarray[Any, np.dtype[np.uint64]], path: Path) -> np.ndarray[Any, np.dtype[np.int32]]:
     if ids.size and int(ids.max()) > np.iinfo(np.int32).max:
-        raise ValueError(f"track id {int(ids.max())} of a truth clip is too large; ids must be below 2**31")
+        raise ValueError(f"{path} has track id {int(ids.max())}, but ids of a truth must be below 2**31; number anew")
     return ids.astype(np.int32)
