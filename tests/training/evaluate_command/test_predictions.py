@@ -83,6 +83,16 @@ def test_a_single_clip_serves_a_single_sequence_whatever_its_name(tmp_path: Path
     assert open_predictions(tmp_path, [only, other]).locate(only, only.frames[0]) is None
 
 
+def test_of_two_clips_of_one_name_the_one_at_the_sequences_place_is_taken_or_none(tmp_path: Path) -> None:
+    for place, length in (("north/0005", 2), ("south/0005", 3)):
+        write_clip(tmp_path / place, length)
+    below = sequence("south/0005", ["a", "b", "c"], [0, 1, 2])
+    assert track(open_predictions(tmp_path, [below]), below, 2) == 3
+    bare = sequence("0005", ["a"], [0])
+    with pytest.raises(ValueError, match="may both be the prediction of 0005; give the folder of one of them"):
+        open_predictions(tmp_path, [bare]).locate(bare, bare.frames[0])
+
+
 def test_clips_of_different_models_are_refused(tmp_path: Path) -> None:
     write_clip(tmp_path / "a", 1)
     write_clip(tmp_path / "b", 1, (*CLASSES, ClassInfo(2, "class_02", True, (7, 8, 9))))

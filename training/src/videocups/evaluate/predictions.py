@@ -112,7 +112,11 @@ class ClipPredictions:
         if self.only_sequence and self.folders == (self.root,):
             return self.root  # it was named itself, so no name has to fit
         names = {sequence.key, sequence.key.replace("/", "_")}
-        fitting = [f for f in self.folders if f.name in names or f.relative_to(self.root).as_posix() in names]
+        fitting = [folder for folder in self.folders if folder.relative_to(self.root).as_posix() in names]
+        fitting = fitting or [folder for folder in self.folders if folder.name in names]
+        if len(fitting) > 1:
+            named = " and ".join(map(str, fitting[:2]))
+            raise ValueError(f"{named} may both be the prediction of {sequence.key}; give the folder of one of them")
         return fitting[0] if fitting else None
 
 
