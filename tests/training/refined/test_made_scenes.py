@@ -51,6 +51,25 @@ def test_the_second_image_shows_what_the_flow_says(seed):
         assert np.median(right[seen]) < np.median(right[~seen])
 
 
+def test_things_may_be_painted_nearly_evenly():
+    one = {
+        "fewest_things": 1,
+        "most_things": 1,
+        "thing_px": (30.0, 30.0),
+        "motion_px": (15.0, 15.0),
+        "still_share": 1.0,
+    }
+    contrasts: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for share, found in contrasts.items():
+        for seed in range(6):
+            made = scene(seed, even_share=share, **one)
+            inside = np.linalg.norm(made.forward_px, axis=2) > 8
+            if inside.sum() > 500:  # what lies in the image
+                found.append(float(made.first[inside].std(axis=0).mean()))
+    assert len(contrasts[0.0]) >= 3
+    assert max(contrasts[1.0]) < 0.5 * min(contrasts[0.0])
+
+
 def test_a_still_background_without_things_hardly_moves():
     made = scene(3, fewest_things=0, most_things=0, still_share=1.0, still_px=1.5)
     assert 0 < np.abs(made.forward_px).max() < 3

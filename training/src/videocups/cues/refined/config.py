@@ -33,6 +33,8 @@ class ScenesConfig:
     thing_px: tuple[float, float] = setting((4.0, 48.0), "half size of a pasted thing, from and to", minimum=1)
     # what a thing moves against the background, most move little
     motion_px: tuple[float, float] = setting((0.4, 16.0), "motion of a thing against the background", minimum=0.01)
+    # share of things that are painted nearly evenly, like cars: their inside fits anywhere on them
+    even_share: float = setting(0.0, "share of things that are painted nearly evenly", minimum=0, maximum=1)
     # pixels of small things, and of as much around them, count up to this many times as much as others
     small_weight: float = setting(1.0, "how much pixels of and around small things count, at most", minimum=1)
     # the background moves up to this

@@ -19,6 +19,7 @@ from videocups.cues.refined.config import ScenesConfig
 Image = NDArray[np.uint8]
 INVERSE_ROUNDS = 12
 LOBES = 4  # of a thing's outline
+EVEN_CONTRAST = (0.02, 0.3)  # of things that are painted nearly evenly
 SMALL_PX = 24.0  # things of a smaller half size count more
 
 
@@ -113,8 +114,16 @@ def _draw_thing(frame: Image, background: FloatMap, config: ScenesConfig, rng: n
         rng.normal(0, 0.12 / (1 + np.arange(LOBES)), (2, LOBES)).T.astype(np.float32),
         turn.astype(np.float32),
         (behind * rng.uniform(0, 1.3) + own).astype(np.float32),
-        np.roll(frame, steps, axis=(0, 1)).astype(np.float32),
+        _painted(np.roll(frame, steps, axis=(0, 1)).astype(np.float32), config, rng),
     )
+
+
+def _painted(texture: FloatMap, config: ScenesConfig, rng: np.random.Generator) -> FloatMap:
+    """Return the texture as it is, or with little of its contrast left, around one of its colours."""
+    if not config.even_share or rng.random() >= config.even_share:
+        return texture
+    colour = texture[int(rng.integers(texture.shape[0])), int(rng.integers(texture.shape[1]))]
+    return np.asarray(colour + rng.uniform(*EVEN_CONTRAST) * (texture - texture.mean((0, 1))), np.float32)
 
 
 def _paste(thing: _Thing, painting: _Painting, count: float, *, into_second: bool) -> _Painting:
