@@ -1,17 +1,20 @@
 """Train flow and depth on the rendered world, without labels, and ask whether they beat the classical cues there.
 
-    python benchmarks/learned_cues.py --out runs/learned              # as labels use them, minutes on a CPU
+    python benchmarks/learned_cues.py --out runs/learned              # as labels use them, about an hour of one core
     python benchmarks/learned_cues.py --out runs/learned --only flow  # that half alone
     python benchmarks/learned_cues.py --out runs/learned --tiny       # small RAFT and Dynamo-Depth whole as well
     python benchmarks/learned_cues.py --out runs/learned --gpu        # RAFT and Dynamo-Depth whole, in ten minutes
 
-With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit, and schedules shrink as a whole.
-Trained on seeds below 1000, measured on other worlds, from seed 1000 on. Training and measuring again goes on where
-the folder stands. Flow: end-point error in px of pixels seen in both frames, of those of moving objects, and of hidden
-ones; compensated: as in labels, of what the motion of the camera leaves. Depth: every frame scaled to the true median,
-up to 80 m; movers: pixels of moving objects, and moving objects above 150 px whose median inverse depth is within 20 %
-of the truth. Motion: F1 of m > 0.15 and the area under the ROC curve, of pixels of moving objects; with learned depth:
-of flow that classical ego-motion and that depth do not explain.
+Renders streets of seeds below 1000 to train on, and others from seed 1000 on to measure, or takes those of --train and
+--held, clips of 'videocups render'. With --minutes (9 with --gpu) a short trial of all phases tells how many steps fit,
+and schedules shrink as a whole. Training and measuring again goes on where the folder stands.
+
+Flow: end-point error in px of pixels seen in both frames, of those of moving objects, and of hidden ones; compensated:
+as in labels, of what the motion of the camera leaves. Depth: every frame scaled to the true median, up to 80 m;
+driving: of frames in which the camera moves; movers: pixels of moving objects, and moving objects above 150 px whose
+median inverse depth is within 20 % of the truth. Motion: F1 of m > 0.15 and the area under the ROC curve, of pixels of
+moving objects; with learned depth: of flow that classical ego-motion and that depth do not explain. "In labels": the
+depth of the network where parallax is weak, parallax where that is sharp.
 """
 
 from __future__ import annotations
@@ -20,9 +23,8 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,27 +33,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from cue_scores import (
+    CueSource,
+    FlowSource,
+    classical_cues,
+    flat_cues,
+    label_cues,
+    label_flow,
+    mean,
+    network_cues,
+    plain_flow,
+    print_cues,
+    print_flow,
+)
 from labelled_clips import RenderedClip
-from learned_depth import MoverDepth
 from machine import machine
 from numpy.typing import NDArray
 from trainings import Train, trained, trained_within
 
-from videocups.cues.classical import iter_cues, survey
 from videocups.cues.classical_config import FAST, QUALITY
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
 from videocups.cues.dynamo.training import train_depth
 from videocups.cues.flow import DisFlow, FlowEstimator
 from videocups.cues.learned.flow_kinds import open_flow
-from videocups.cues.quality import DepthQuality, MotionQuality
 from videocups.cues.refined.config import RefinedConfig
 from videocups.cues.refined.training import train_refined
 from videocups.cues.smurf.config import SmurfConfig
 from videocups.cues.smurf.training import train_flow
-from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, read_truth, write_clip
+from videocups.synthetic import FIRST_HELD_SEED, World, WorldConfig, write_clip
 from videocups.train.checkpoint import Checkpoint, read_checkpoint
 from videocups.train.config_file import read_config
+from videocups_core.clip import Clip, find_clips
 
 MEASURING_S = 80.0  # kept free for the classical cues on the CPU and for measuring
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -66,17 +79,17 @@ GPU_DEPTH = [
     "data.height=192", "data.width=384", "schedule.epochs=[4, 1, 2, 5]", "schedule.epoch_steps=400",
     "loop.workers=6",
 ]  # fmt: skip
-# a world drawn at half the size of what flow_refined.yaml is for
+# rendered traffic moves up to 40 px a frame and is painted evenly, and there is more to learn from than a few clips
 CPU_FLOW = [
-    "data.height=144", "data.width=288", "scenes.thing_px=[2.0, 32.0]", "scenes.small_weight=4", "loop.steps=300",
+    "scenes.motion_px=[0.4, 40.0]", "scenes.thing_px=[4.0, 64.0]", "scenes.even_share=0.5", "scenes.small_weight=4",
+    "loop.steps=2000",
 ]  # fmt: skip
-CPU_DEPTH = ["schedule.epochs=[5, 0, 0, 0]", "schedule.halve_every=1.25"]  # of so few frames passes enough
+CPU_DEPTH = ["schedule.epochs=[30, 0, 0, 0]", "schedule.halve_every=7.5"]
+HEIGHT, WIDTH = 256, 512
 Image = NDArray[np.uint8]
-Cues = Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]
-FlowSource = Callable[[RenderedClip], Iterator[tuple[int, NDArray[np.float32]]]]
+Claims = list[tuple[str, float, float]]
 STILL, DIS, TINY_FLOW, IN_LABELS = "no motion", "DIS medium, 2x image", "flow_tiny", ", compensated"
-BEST_CUES, DEPTH = "classical, quality", "depth"
-EVERY = 3  # of so many frames flow is measured
+BEST_CUES, DEPTH, WITH_PARALLAX = "classical, quality", "depth", " with parallax"
 
 
 class StillFlow:
@@ -87,20 +100,11 @@ class StillFlow:
         return np.zeros((*first_rgb.shape[:2], 2), np.float32)
 
 
-@dataclass
-class CueScores:
-    """Counts of one source of depth and motion."""
-
-    depth: DepthQuality = field(default_factory=DepthQuality)
-    movers: MoverDepth = field(default_factory=MoverDepth)
-    motion: MotionQuality = field(default_factory=MotionQuality)
-
-
 def main() -> int:
     options = parse()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     print(place(options.gpu))
-    train, held = worlds(options, (256, 512) if options.gpu else (144, 288))
+    train, held = worlds(options)
     claims = [] if options.only == "depth" else flow_half(options, train, held)
     if options.only != "flow":
         claims += depth_half(options, train, held)
@@ -110,7 +114,7 @@ def main() -> int:
     return 0 if all(better < worse for _, better, worse in claims) else 1
 
 
-def flow_half(options: argparse.Namespace, train: list[Path], held: list[Path]) -> list[tuple[str, float, float]]:
+def flow_half(options: argparse.Namespace, train: list[Path], held: list[RenderedClip]) -> Claims:
     """Train flow, print its error beside that of the classical one, and return what is claimed of it."""
     estimators: dict[str, FlowEstimator] = {STILL: StillFlow(), "DIS medium": DisFlow(), DIS: DisFlow(QUALITY.flow)}
     trainings = flow_trainings(options)
@@ -138,23 +142,25 @@ def flow_trainings(options: argparse.Namespace) -> dict[str, tuple[Any, Train]]:
     return {"refined": refined} | ({TINY_FLOW: tiny} if options.tiny else {})
 
 
-def depth_half(options: argparse.Namespace, train: list[Path], held: list[Path]) -> list[tuple[str, float, float]]:
+def depth_half(options: argparse.Namespace, train: list[Path], held: list[RenderedClip]) -> Claims:
     """Train depth, print it and motion beside the classical ones, and return what is claimed of them."""
-    sources: dict[str, Callable[[RenderedClip], Cues]] = {
+    sources: dict[str, CueSource] = {
         "one depth, no motion": flat_cues,
-        "classical, fast": lambda clip: classical_cues(clip, FAST),
-        BEST_CUES: lambda clip: classical_cues(clip, QUALITY),
+        "classical, fast": partial(classical_cues, config=FAST),
+        BEST_CUES: partial(classical_cues, config=QUALITY),
     }
     for name, config in depth_trainings(options).items():
-        done = learn(options, train_depth, train, name, config, 1.0)
-        dynamo = DynamoCues(done.folder, device=options.device)
-        sources[name] = partial(classical_cues, config=QUALITY, dynamo=dynamo)
+        dynamo = DynamoCues(learn(options, train_depth, train, name, config, 1.0).folder, device=options.device)
+        sources[f"{name} alone"] = partial(label_cues, dynamo=dynamo, alone=True)
+        sources[f"{name}{WITH_PARALLAX}"] = partial(label_cues, dynamo=dynamo)
         if sum(dynamo.config.schedule.epochs[2:]):
-            sources[f"{name}, its own mask"] = partial(learned_cues, estimator=dynamo)
+            sources[f"{name}, its own mask"] = partial(network_cues, dynamo=dynamo)
     scores = print_cues(held, sources)
-    ours, theirs = scores[DEPTH], scores[BEST_CUES]
+    alone, ours, theirs = scores[f"{DEPTH} alone"], scores[f"{DEPTH}{WITH_PARALLAX}"], scores[BEST_CUES]
     return [
-        ("AbsRel of learned depth against the quality preset's", mean(ours.depth.abs_rel), mean(theirs.depth.abs_rel)),
+        ("AbsRel of learned depth against the quality preset's", mean(alone.depth.abs_rel), mean(theirs.depth.abs_rel)),
+        ("the same with parallax, as in labels", mean(ours.depth.abs_rel), mean(theirs.depth.abs_rel)),
+        ("the same while driving", mean(ours.driving.abs_rel), mean(theirs.driving.abs_rel)),
         ("the same of moving objects", mean(ours.movers.pixels), mean(theirs.movers.pixels)),
         ("1 - AUC of motion, with learned depth and without", 1 - ours.motion.auc(), 1 - theirs.motion.auc()),
         ("1 - F1 of the same", 1 - ours.motion.f1(), 1 - theirs.motion.f1()),
@@ -169,10 +175,6 @@ def depth_trainings(options: argparse.Namespace) -> dict[str, DynamoConfig]:
     return small | ({"depth_tiny": read_config(DynamoConfig, CONFIGS / "depth_tiny.yaml")} if options.tiny else {})
 
 
-def mean(parts: list[Any]) -> float:
-    return float(np.mean(np.hstack(parts)))
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and runs; a second call goes on there")
@@ -181,15 +183,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="flow_tiny.yaml and depth_tiny.yaml as well")
     parser.add_argument("--minutes", type=float, help="fit everything into this (default: 9 with --gpu, else no limit)")
     parser.add_argument("--measure-only", action="store_true", help="the newest checkpoints as they are")
-    parser.add_argument("--train-clips", type=int, help="default 8, with --gpu 24")
-    parser.add_argument("--held-clips", type=int, default=6)
-    parser.add_argument("--frames", type=int, default=24, help="of a training clip")
+    parser.add_argument("--train-clips", type=int, help="to render (default 48, with --gpu 24)")
+    parser.add_argument("--held-clips", type=int, default=6, help="to render")
+    parser.add_argument("--frames", type=int, default=30, help="of a rendered clip")
+    parser.add_argument("--train", type=Path, help="folder of rendered clips to train on instead")
+    parser.add_argument("--held", type=Path, help="folder of rendered clips, with their truth, to measure on instead")
     parser.add_argument("--processes", type=int, help="that render (default 1, with --gpu 8)")
     options = parser.parse_args()
     options.device = "cuda" if options.gpu else "cpu"
     minutes = options.minutes or (9.0 if options.gpu else None)
     options.deadline = None if minutes is None else time.perf_counter() + 60 * minutes
-    options.train_clips = options.train_clips or (24 if options.gpu else 8)
+    options.train_clips = options.train_clips or (24 if options.gpu else 48)
     options.processes = options.processes or (8 if options.gpu else 1)
     return options
 
@@ -207,108 +211,34 @@ def learn(
     return trained_within(share * left, train, clips, out, config, options.device)
 
 
-def worlds(options: argparse.Namespace, size: tuple[int, int]) -> tuple[list[Path], list[Path]]:
-    """Render the training and the held clips."""
+def worlds(options: argparse.Namespace) -> tuple[list[Path], list[RenderedClip]]:
+    """Return the training and the held clips; render those that are neither given nor there yet."""
     held_seeds = range(FIRST_HELD_SEED, FIRST_HELD_SEED + options.held_clips)
-    with ProcessPoolExecutor(options.processes) as pool:
-        train = clips(pool, options.out / "train", range(options.train_clips), options.frames, size)
-        held = clips(pool, options.out / "held", held_seeds, 12, size)
-    counts = f"{len(train)} training clips of {options.frames} frames, {len(held)} held clips of 12"
-    print(f"{size[1]}x{size[0]} px at 10 Hz: {counts}")
+    train = find_clips(options.train) if options.train else rendered(options, "train", range(options.train_clips))
+    measured = find_clips(options.held) if options.held else rendered(options, "held", held_seeds)
+    held = [RenderedClip(clip) for clip in measured]
+    frames = sum(len(Clip(clip)) for clip in train), sum(map(len, held))
+    counts = f"{len(train)} training clips of {frames[0]} frames, {len(held)} held clips of {frames[1]}"
+    print(f"{held[0].camera.width}x{held[0].camera.height} px: {counts}")
     return train, held
 
 
-def clips(
-    pool: ProcessPoolExecutor, folder: Path, seeds: Iterable[int], frames: int, size: tuple[int, int]
-) -> list[Path]:
-    """Render what is not there yet."""
+def rendered(options: argparse.Namespace, name: str, seeds: Iterable[int]) -> list[Path]:
+    """Return the clips of some seeds."""
     wanted = {
-        folder / f"seed_{seed}": WorldConfig(
-            seed=seed, num_frames=frames, height=size[0], width=size[1], scenario="drive"
+        options.out / name / f"seed_{seed}": WorldConfig(
+            seed=seed, num_frames=options.frames, height=HEIGHT, width=WIDTH
         )
         for seed in seeds
     }
     missing = {path: config for path, config in wanted.items() if not path.exists()}
-    list(pool.map(render, missing.values(), missing))
+    with ProcessPoolExecutor(options.processes) as pool:
+        list(pool.map(render, missing.values(), missing))
     return list(wanted)
 
 
 def render(config: WorldConfig, path: Path) -> Path:
     return write_clip(World(config), path)
-
-
-def print_flow(held: list[Path], sources: dict[str, FlowSource]) -> dict[str, dict[str, float]]:
-    """Print a table and return its content."""
-    print(f"\n{'flow':<34} EPE all  static  movers  hidden   (px)")
-    table = {}
-    for name, source in sources.items():
-        errors: dict[str, list[NDArray[np.float64]]] = {"all": [], "static": [], "movers": [], "hidden": []}
-        for clip in map(RenderedClip, held):
-            for index, flow in source(clip):
-                truth = read_truth(clip.folder, index)
-                error = np.linalg.norm(flow - truth.flow_fw_px, axis=2).astype(np.float64)
-                known, hidden = np.isfinite(error), truth.occluded_fw
-                moving = np.isin(truth.track_map, truth.moving_tracks)
-                masks = (~hidden, ~hidden & ~moving, ~hidden & moving, hidden)
-                for kind, mask in zip(errors, masks, strict=True):
-                    errors[kind].append(error[mask & known])
-        table[name] = {kind: mean(every) for kind, every in errors.items()}
-        print(f"{name:<34} " + " ".join(f"{error:7.2f}" for error in table[name].values()), flush=True)
-    return table
-
-
-def plain_flow(clip: RenderedClip, estimator: FlowEstimator) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for index in range(1, len(clip) - 1, EVERY):
-        yield index, estimator.flow_px(clip.rgb(index), clip.rgb(index + 1))
-
-
-def label_flow(clip: RenderedClip, estimator: FlowEstimator) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield flow as labels use it: of what the motion of the camera leaves."""
-    around = clip.rgb, len(clip), clip.camera
-    for cues in iter_cues(*around, survey(*around, QUALITY), QUALITY, estimator):
-        if cues.index % EVERY == 1 and cues.index < len(clip) - 1:
-            yield cues.index, cues.flow_px
-
-
-def print_cues(held: list[Path], sources: dict[str, Callable[[RenderedClip], Cues]]) -> dict[str, CueScores]:
-    """Print a table and return its counts."""
-    print(f"\n{'depth and motion':<24} AbsRel  delta<1.25  AbsRel of movers  objects within 20 %  motion F1    AUC")
-    table = {}
-    for name, source in sources.items():
-        scores = table[name] = CueScores()
-        for clip in map(RenderedClip, held):
-            for index, depth, motion in source(clip):
-                truth = clip.truth(index)
-                scores.depth.add(depth, truth.depth_m)
-                scores.movers.add(depth, truth)
-                scores.motion.add(motion, truth.objects > 0)
-        near = scores.movers.objects
-        cells = f"{mean(scores.depth.abs_rel):6.3f} {mean(scores.depth.delta):11.3f} {mean(scores.movers.pixels):17.3f}"
-        cells += f" {mean(near):11.2f} of {len(near):<4} {scores.motion.f1():11.3f} {scores.motion.auc():6.3f}"
-        print(f"{name:<24} {cells}", flush=True)
-    return table
-
-
-def flat_cues(clip: RenderedClip) -> Cues:
-    for index in range(1, len(clip) - 1):
-        shape = (clip.camera.height, clip.camera.width)
-        yield index, np.ones(shape, np.float32), np.zeros(shape, np.float32)
-
-
-def classical_cues(clip: RenderedClip, config: Any, dynamo: DynamoCues | None = None) -> Cues:
-    """Yield classical cues; with a network, its depth, and motion held against that."""
-    around = clip.rgb, len(clip), clip.camera
-    known = None if dynamo is None else dynamo.known_depth
-    for cues in iter_cues(*around, survey(*around, config), config, known=known):
-        if 0 < cues.index < len(clip) - 1:
-            depth = cues.depth_heights if dynamo is None else dynamo.depth(clip.rgb(cues.index))
-            yield cues.index, depth, cues.motion
-
-
-def learned_cues(clip: RenderedClip, estimator: DynamoCues) -> Cues:
-    for index, cues in enumerate(estimator.of_clip(clip.rgb, len(clip))):
-        if 0 < index < len(clip) - 1:
-            yield index, cues.depth, cues.motion
 
 
 def place(gpu: bool) -> str:

@@ -4,10 +4,11 @@
 
 Trains depth by training/configs/depth_small.yaml on the frames of the clips it measures, or on those of --train, and
 without any label; a second call goes on where the folder stands. Depth: every frame scaled to the true median, pixels
-nearer than 80 m; movers: pixels of moving objects, all frames together; objects: moving ones above 150 px whose median
-inverse depth is within 20 % of the truth. Motion: m > 0.15 against the pixels of moving objects. R/P: recall and
-precision of masks of single frames at IoU 0.5, as in benchmarks/instances.py; tracks: of those that last 3 frames. True
-depth in the place of the learned one is the bound of the method; flow and ego-motion are classical in all rows.
+nearer than 80 m; sharpened: with parallax, each by its expected error, as labels use it; movers: pixels of moving
+objects, all frames together; objects: moving ones above 150 px whose median inverse depth is within 20 % of the truth.
+Motion: m > 0.15 against the pixels of moving objects. R/P: recall and precision of masks of single frames at IoU 0.5,
+as in benchmarks/instances.py; tracks: of those that last 3 frames. True depth in the place of the learned one is the
+bound of the method; flow and ego-motion are classical in all rows.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from videocups.cues.dynamo.training import train_depth
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import FloatMap, FlowPair
 from videocups.cues.frame_cues import cues_of_look, ground_of_habit, look_at_frame, remember
+from videocups.cues.fused_depth import fused_inverse_depth
 from videocups.cues.known_depth import KnownDepth
 from videocups.cues.quality import DepthQuality, MotionQuality
 from videocups.instances.frame_instances import frame_instances
@@ -42,7 +44,7 @@ from videocups.train.config_file import read_config
 from videocups_core.clip import find_clips
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "depth_small.yaml"
-CLASSICAL, LEARNED, TRUE = "classical", "learned", "true"
+CLASSICAL, LEARNED, TRUE, SHARPENED = "classical", "learned", "true", "sharpened"
 LEAST_PX, NEAR, TRUE_ERROR = 150, 0.2, 0.05
 
 
@@ -80,6 +82,11 @@ class Counts:
     frames: Row = field(default_factory=Row)
     tracks: Row = field(default_factory=Row)
 
+    def add(self, depth: FloatMap, truth: Truth) -> None:
+        """Count a frame's depth."""
+        self.depth.add(depth, truth.depth_m)
+        self.movers.add(depth, truth)
+
 
 def main() -> None:
     options = parse()
@@ -93,7 +100,7 @@ def main() -> None:
     else:
         done = trained(train_depth, learning, options.out / "run", config, options.device)
     estimator = DynamoCues(done.folder, device=options.device)
-    counts = {kind: Counts() for kind in (CLASSICAL, LEARNED, TRUE)}
+    counts = {kind: Counts() for kind in (CLASSICAL, LEARNED, TRUE, SHARPENED)}
     for clip in clips:
         measure(clip, min(options.frames, len(clip)), estimator, counts)
     taught = f"step {done.step} of {done.steps} on {len(learning)} clips, without labels"
@@ -136,7 +143,7 @@ def measure(clip: LabelledClip, count: int, estimator: DynamoCues, counts: dict[
     """Count a clip; pairs are estimated once for all kinds of depth."""
     cv2.setNumThreads(1)
     geometry, rays = survey(clip.rgb, count, clip.camera, QUALITY), pixel_rays(clip.camera)
-    found: dict[str, list[np.ndarray]] = {kind: [] for kind in counts}
+    found: dict[str, list[np.ndarray]] = {kind: [] for kind in (CLASSICAL, LEARNED, TRUE)}
     flows: list[FlowPair] = []
     truths, ways = [], []
     held: FloatMap | None = None
@@ -150,8 +157,10 @@ def measure(clip: LabelledClip, count: int, estimator: DynamoCues, counts: dict[
                 inverse, held = remember(look.measured, look.steady, frame.ground, held, QUALITY.depth)
             cues = cues_of_look(look, inverse, frame.ground, held)
             depth = 1 / (inverse if known is None else known.inverse_depth)
-            counts[kind].depth.add(depth, truth.depth_m)
-            counts[kind].movers.add(depth, truth)
+            counts[kind].add(depth, truth)
+            if kind == LEARNED and known is not None:
+                sharper = fused_inverse_depth(known, look.measured, look.motion, frame.ground, QUALITY.depth)
+                counts[SHARPENED].add(1 / sharper, truth)
             counts[kind].motion.add(cues.motion, truth.objects > 0)
             found[kind].append(frame_instances(cues, clip.camera.fx))
         truths.append(truth.objects)
@@ -181,15 +190,17 @@ def camera_height_m(clip: LabelledClip, geometry: ClipGeometry, rays: FloatMap) 
 
 def tables(counts: dict[str, Counts]) -> list[str]:
     """Return the tables' lines."""
-    names = {CLASSICAL: "triangulated", LEARNED: "learned", TRUE: "true (bound)"}
+    names = {CLASSICAL: "triangulated", LEARNED: "learned", SHARPENED: "learned, sharpened by parallax"}
     lines = ["| depth | AbsRel / δ1 | movers: mean / median AbsRel | objects within 20 % |", "|---|---|---|---|"]
-    for kind in (CLASSICAL, LEARNED):
+    for kind in names:
         depth = counts[kind].depth
         whole = f"{np.mean(depth.abs_rel):.3f} / {np.mean(depth.delta):.3f}"
         lines.append(f"| {names[kind]} | {whole} | {counts[kind].movers.text()} |")
+    names = {CLASSICAL: "triangulated", LEARNED: "learned", TRUE: "true (bound)"}
     head = "| motion held against depth | moving pixels P / R / F1 | AUC | > 150 px R / P | > 600 px R / P "
     lines += ["", f"{head}| tracks > 150 | tracks > 600 | AQ |", "|---|---|---|---|---|---|---|---|"]
-    for kind, count in counts.items():
+    for kind in names:
+        count = counts[kind]
         motion, tracks = count.motion, count.tracks
         cells = [f"{motion.precision():.2f} / {motion.recall():.2f} / {motion.f1():.2f}", f"{motion.auc():.3f}"]
         cells += [rates(count.frames, area) for area in (150, 600)] + [rates(tracks, area) for area in (150, 600)]
@@ -207,10 +218,10 @@ def way_lines(counts: dict[str, Counts], names: dict[str, str]) -> list[str]:
     if not any(of for _, of in counts[CLASSICAL].tracks.ways.values()):
         return []
     titles = {"along": "in the ego's direction", "standing": "while the ego stands"}
-    lines = ["", "| found in tracks, objects > 150 px | " + " | ".join(names[kind] for kind in counts) + " | of |"]
-    lines.append("|---|" + "---|" * (len(counts) + 1))
+    lines = ["", "| found in tracks, objects > 150 px | " + " | ".join(names.values()) + " | of |"]
+    lines.append("|---|" + "---|" * (len(names) + 1))
     for way in WAYS:
-        found = [int(count.tracks.ways[way][0]) for count in counts.values()]
+        found = [int(counts[kind].tracks.ways[way][0]) for kind in names]
         of = int(counts[CLASSICAL].tracks.ways[way][1])
         cells = [f"{number} = {number / max(of, 1):.2f}" for number in found]
         lines.append(f"| {titles.get(way, way)} | {' | '.join(cells)} | {of} |")
