@@ -101,7 +101,7 @@ def test_a_part_that_fails_stops_the_run_which_goes_on_there(whole: WholeRun) ->
     def show(table: Sequence[Standing]) -> None:
         shown.append([standing.state for standing in table])
 
-    with pytest.raises(ValueError, match="'videocups train' failed; mend the cause"):
+    with pytest.raises(ValueError, match=r"'videocups train' failed; mend the cause.*in the group 'train'\)"):
         whole.go(Commands("train"), show)
     assert shown[-1] == ["done", "done", "failed", "to do"]
     assert go(whole)[0].names == ["train", "export"]

@@ -144,7 +144,8 @@ class WholeRun:
                 standing.state = "failed"
                 show(table)
                 raise ValueError(
-                    f"'videocups {part.command}' failed; mend the cause above and give the same command again"
+                    f"'videocups {part.command}' failed; mend the cause above and give the same command again (its "
+                    f"options and settings stand in the file of --config, in the group {part.name!r})"
                 )
             standing.state = "done"
             mark = {"key": part.key, "seconds": round(standing.seconds, 1), "arguments": part.arguments}
