@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,24 @@ CHANGING = "augment={flip: 0.5, crop_area: [0.7, 1], scales: [0.5, 1.5], blur: 0
 
 def weights(folder):
     return load_file(read_checkpoint(folder).folder / "model.safetensors")
+
+
+def test_a_run_does_not_go_on_with_other_clips_or_labels(tmp_path, films, tiny):
+    """Nor is a finished one passed off as one of them."""
+    settings, out = tiny("loop.steps=1"), tmp_path / "run"
+    copies = [Path(shutil.copytree(film, tmp_path / "moved" / film.name)) for film in films]
+    run_training(PanopticTask(films, settings), settings.loop, out)
+    run_training(PanopticTask(copies, settings), settings.loop, out)  # where they lie says nothing
+    table = copies[0] / "panoptic" / "segments.json"
+    table.write_text(table.read_text().replace('"ignore": false', '"ignore": true', 1))
+    for other in (copies, films[::-1]):
+        with pytest.raises(ValueError, match=r"other settings \(the clips or their labels\); give another --out"):
+            run_training(PanopticTask(other, settings), settings.loop, out)
+    checkpoint = read_checkpoint(out).folder / "checkpoint.json"
+    old = json.loads(checkpoint.read_text())
+    del old["config"]["learned_from"]  # as checkpoints were before
+    checkpoint.write_text(json.dumps(old))
+    run_training(PanopticTask(copies, settings), settings.loop, out)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, films, tiny):

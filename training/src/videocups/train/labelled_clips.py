@@ -6,6 +6,7 @@ rendered and labelled clips ("truth").
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,9 +22,9 @@ from videocups.model.classes import ClassTable
 from videocups.train.pair import FrameLabels, frame_labels
 from videocups.train.panoptic_config import PairConfig
 from videocups.train.resizing import resized, resized_ids
-from videocups_core.clip import Clip
+from videocups_core.clip import CLIP_FILE, Clip
 from videocups_core.panoptic.frames import panoptic_from_maps
-from videocups_core.panoptic.storage import PanopticClip
+from videocups_core.panoptic.storage import TABLE_FILE, PanopticClip
 from videocups_core.types import ClassInfo, PanopticFrame
 
 TRUTH = "truth"
@@ -48,6 +49,10 @@ class ClipLabels(Protocol):
         """Return how many objects a frame has, without decoding it where that can be."""
         ...
 
+    def digest(self) -> str:
+        """Return what changes where the labels do."""
+        ...
+
 
 class PanopticLabels:
     """Labels of a panoptic clip; the frames that the pipeline left out have none."""
@@ -68,6 +73,10 @@ class PanopticLabels:
     def objects(self, index: int) -> int:
         """Count the rows of a frame."""
         return sum(row.is_thing and not row.ignore and row.area_px > 0 for row in self._clip.segments(index))
+
+    def digest(self) -> str:
+        """Return the digest of the table of all segments, with their areas and boxes."""
+        return _digest((self._clip.folder / TABLE_FILE).read_bytes())
 
 
 class TruthLabels:
@@ -100,6 +109,10 @@ class TruthLabels:
         """Count the tracks of a frame."""
         return sum(row.is_thing and not row.ignore for row in self.frame(index).segments)
 
+    def digest(self) -> str:
+        """Return the digest of the classes: truth is not made twice."""
+        return _digest(repr(self.classes).encode())
+
 
 class NoLabels:
     """The labels of a clip that has none: nothing is known of any pixel, and every frame may be looked at."""
@@ -120,6 +133,10 @@ class NoLabels:
         """Return 0."""
         return 0
 
+    def digest(self) -> str:
+        """Return the same for all clips."""
+        return ""
+
 
 class LabelledFrames:
     """Frames and labels of some clips, at the size training needs them, remembered after the first look.
@@ -139,6 +156,12 @@ class LabelledFrames:
         self._working_height = working_height
         self._kept: dict[tuple[int, int], tuple[NDArray[np.uint8], FrameLabels]] = {}
         self._kept_bytes = 0
+
+    def digest(self) -> str:
+        """Return what changes with the clips, their order or their labels, wherever they lie."""
+        tables = [(clip.folder / CLIP_FILE).read_bytes() for clip in self.clips]
+        found = [_digest(table) + labels.digest() for table, labels in zip(tables, self.labels, strict=True)]
+        return _digest(" ".join(found).encode())
 
     def frame(self, at: int, index: int) -> tuple[NDArray[np.uint8], FrameLabels]:
         """Return image (H, W, 3) and labels of frame ``index`` of clip ``at``."""
@@ -221,6 +244,10 @@ def _one_table(clips: Sequence[Clip], labels: Sequence[ClipLabels]) -> ClassTabl
                 "label all clips in one run of 'videocups label'"
             )
     return ClassTable.of(labels[0].classes)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _unusable_frames(clip: Clip) -> set[int]:

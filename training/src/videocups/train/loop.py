@@ -39,6 +39,8 @@ __all__ = ["METRICS", "Batch", "Task", "choose_device", "initialize", "run_train
 Network = TypeVar("Network", bound=nn.Module)
 FREE_SETTINGS = frozenset({"loop.workers", "loop.checkpoint_every", "loop.log_every", "loop.picture_every"})
 """what a run may change when it goes on, because no weight hangs on it"""
+LEARNED_FROM = "learned_from"
+"""where a task's config says what its data are, by a digest"""
 
 
 class _Steps(Dataset[Batch]):
@@ -150,9 +152,13 @@ class _Run:
             return
         found = read_checkpoint(newest, self.task.kind)
         ours = json.loads(json.dumps(dict(self.task.config)))
-        changed = sorted(set(_differences(found.config, ours)) - FREE_SETTINGS)
+        changed = set(_differences(found.config, ours)) - FREE_SETTINGS
+        if LEARNED_FROM in changed:
+            changed.remove(LEARNED_FROM)
+            if LEARNED_FROM in found.config:  # older checkpoints do not say
+                changed.add("the clips or their labels")
         if changed or found.steps != self.task.steps:
-            names = ", ".join(changed or ["the number of steps"])
+            names = ", ".join(sorted(changed) or ["the number of steps"])
             raise ValueError(
                 f"{self.out} was trained with other settings ({names}); give another --out or the old settings"
             )

@@ -27,7 +27,7 @@ from videocups.train.augmentation import (
 from videocups.train.copy_paste import Cutout, cutouts_of, paste
 from videocups.train.distributed import Ranks, gather
 from videocups.train.labelled_clips import LabelledFrames, PairIndex
-from videocups.train.loop import initialize
+from videocups.train.loop import LEARNED_FROM, initialize
 from videocups.train.network_engine import follow_pairs
 from videocups.train.pair import NO_CLASS, Pair, expand, frame_labels, join, pack, settle, unpack
 from videocups.train.panoptic_config import AugmentConfig, PanopticTraining, ScheduleConfig
@@ -60,6 +60,7 @@ class PanopticTask:
         self.model.train()
         self.memory = PasteMemory(settings.paste)
         self.config: dict[str, Any] = {**to_mapping(settings), "classes": self.frames.table.to_mapping()}
+        self.config[LEARNED_FROM] = self.frames.digest()
         # predictions speak of the bundle's class ids
         self._bundle_table = ClassTable.of(self.frames.table.bundle_classes)
         self._orders: dict[int, NDArray[np.int64]] = {}
