@@ -13,6 +13,8 @@ pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: source env.sh")
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from videocups_msgs.msg import PanopticFrame  # noqa: E402
 
@@ -147,6 +149,50 @@ def test_a_signal_during_inference_ends_it_within_two_seconds_with_status_0(
     output = log.read_text()
     assert process.returncode == 0, output
     assert "Traceback" not in output
+
+
+# The real node with an engine that takes ten seconds per frame, in native calls that come back now and then.
+BUSY_NODE = """
+import sys
+import time
+from videocups_perception import loading, vps_node
+
+load = loading.load_stream
+
+def load_busy(parameters):
+    stream = load(parameters)
+    infer = stream.engine.infer
+
+    def work(image):
+        print("in inference", flush=True)
+        end_s = time.monotonic() + 10
+        while time.monotonic() < end_s:
+            answer = infer(image)
+        return answer
+
+    stream.engine.infer = work
+    return stream
+
+vps_node.load_stream = load_busy
+sys.exit(vps_node.main())
+"""
+
+
+def test_a_signal_while_it_is_being_deactivated_ends_it_with_status_0(start, spinner, bundle_folder, tmp_path):
+    """As at the end of a bring-up: the manager deactivates, and the signal comes while it waits for a frame."""
+    watcher, log = Watcher(spinner), tmp_path / "log"
+    with log.open("w") as file:
+        process = start(
+            [sys.executable, "-c", BUSY_NODE, "--ros-args", *parameters(bundle=bundle_folder, threads=1)], file
+        )
+    watcher.send_until(lambda: "in inference" in log.read_text())
+    manager = watcher.node.create_client(ChangeState, "/vps/change_state")
+    assert manager.wait_for_service(10)
+    manager.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    assert process.returncode == 0, log.read_text()
 
 
 # The real node with a model that takes ten seconds to load, in native calls that come back now and then.

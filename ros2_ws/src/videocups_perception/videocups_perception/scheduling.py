@@ -93,19 +93,21 @@ class FrameWorker(Generic[Item]):
         self._waiting: deque[Item] = deque()
         self._in_hand = 0
         self._running = False
-        self._thread: threading.Thread | None = None
+        # An event, because up to Python 3.12 a join that a signal interrupts takes the thread for ended.
+        self._at_rest = threading.Event()
+        self._at_rest.set()
         self._received = 0
         self._processed = 0
         self._dropped: Counter[DropCause] = Counter()
 
     def start(self) -> None:
         """Start the thread; RuntimeError while the last one is still stuck in an item."""
-        if self._thread is not None and self._thread.is_alive():
+        if not self._at_rest.is_set():
             raise RuntimeError("the worker still processes a frame from before the stop; try again when it is done")
         with self._changed:
             self._running = True
-        self._thread = threading.Thread(target=self._run, name="frame-worker", daemon=True)
-        self._thread.start()
+        self._at_rest.clear()
+        threading.Thread(target=self._run_to_rest, name="frame-worker", daemon=True).start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
         """Drop what waits, let the item in hand finish, and say whether it did within ``timeout_s``."""
@@ -117,10 +119,7 @@ class FrameWorker(Generic[Item]):
             self._changed.notify_all()
         for _ in range(left):
             self._on_drop(DropCause.STOPPED, None)
-        if self._thread is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._at_rest.wait(timeout_s)
 
     def offer(self, item: Item) -> None:
         """Hand over an item; it is processed, or dropped with a cause."""
@@ -166,6 +165,12 @@ class FrameWorker(Generic[Item]):
         """Say whether nothing waits and nothing is in hand."""
         with self._changed:
             return not self._in_hand and not self._waiting
+
+    def _run_to_rest(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._at_rest.set()
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
