@@ -18,7 +18,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from videocups_core.encodings import ENCODINGS, encode_image, row_step  # noqa: E402
 from videocups_perception.camera_info import CalibrationKeeper  # noqa: E402
 from videocups_perception.conversions import camera_model, check_layout, rgb_from_message  # noqa: E402
-from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected  # noqa: E402
+from videocups_perception.frame_gate import FrameGate  # noqa: E402
+from videocups_perception.scheduling import DropCause, FrameRejected  # noqa: E402
 
 QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RGB = np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)

@@ -10,13 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.perception.worker_books import any_steps, check_books, wait_until
 
-from videocups_perception.scheduling import (
-    DropCause,
-    FrameGate,
-    FrameRejected,
-    FrameWorker,
-    GateLimits,
-)
+from videocups_perception.frame_gate import FrameGate, GateLimits
+from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
 
 S = 1_000_000_000
 

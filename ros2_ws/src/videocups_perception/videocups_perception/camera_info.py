@@ -8,7 +8,8 @@ from sensor_msgs.msg import CameraInfo
 
 from videocups_core.types import CameraModel
 from videocups_perception.conversions import camera_model, stamp_ns
-from videocups_perception.scheduling import Counts, DropCause, FrameGate, FrameRejected, GateLimits
+from videocups_perception.frame_gate import FrameGate, GateLimits
+from videocups_perception.scheduling import Counts, DropCause, FrameRejected
 
 
 class CalibrationKeeper:

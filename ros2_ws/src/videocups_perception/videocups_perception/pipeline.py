@@ -18,11 +18,12 @@ from videocups_core.stream import Stream, Timings
 from videocups_core.types import CameraModel, PanopticFrame
 from videocups_perception.conversions import ImageMessage, check_layout, rgb_from_message, stamp_ns
 from videocups_perception.diagnostics import InferenceHealth, InputHealth
+from videocups_perception.frame_gate import FrameGate, GateLimits
 from videocups_perception.outputs import Output, Outputs
 from videocups_perception.overlap import OverlappingWorker
 from videocups_perception.parameters import NodeParameters
 from videocups_perception.rotation import turn, turn_back, turn_frame_back
-from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
+from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
 
 STOP_TIMEOUT_S = 1.0
 

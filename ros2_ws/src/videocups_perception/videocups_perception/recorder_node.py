@@ -29,8 +29,9 @@ from videocups_perception.conversions import (
     rgb_from_message,
     stamp_ns,
 )
+from videocups_perception.frame_gate import FrameGate, GateLimits
 from videocups_perception.node_process import require_at_least, run_node, split_arguments
-from videocups_perception.scheduling import DropCause, FrameGate, FrameRejected, FrameWorker, GateLimits
+from videocups_perception.scheduling import DropCause, FrameRejected, FrameWorker
 
 WATCH_PERIOD_S = 0.1
 UNANSWERED_KEPT = 60  # images that may wait for their panoptic answer
