@@ -50,7 +50,7 @@ class StandInCuda:
         self.streams: dict[int, list[Work]] = {}
         self.graphs: dict[int, list[Work]] = {}
         self.capturing: list[Work] | None = None
-        self.allocations = self.launches = 0
+        self.allocations = self.launches = self.orphaned_sessions = 0
         self._thread = threading.local()
         self._next = 1000
         self._stream_gpu: dict[int, int] = {}
@@ -165,6 +165,10 @@ class CudaSession:
     def __init__(self, session: Any, cuda: StandInCuda, options: dict[str, str]) -> None:
         self._session, self._cuda, self._options = session, cuda, options
         self.stream = int(options["user_compute_stream"])
+
+    def __del__(self) -> None:
+        if self.stream not in self._cuda.streams:  # the real one still uses it when it ends
+            self._cuda.orphaned_sessions += 1
 
     def get_providers(self) -> list[str]:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -248,6 +248,19 @@ def test_everything_is_given_back(trt: StandInTensorRt, standin_bundle: ModelBun
     assert (trt.cuda.device, trt.cuda.pinned, trt.cuda.graphs, trt.cuda.streams) == ({}, {}, {}, {})
 
 
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_session_ends_before_its_stream_and_its_memory(
+    onnx_cuda: StandInCuda, standin_bundle: ModelBundle, cuda_graph: bool
+) -> None:
+    engine = OnnxEngine(standin_bundle, OnnxConfig("cuda", cuda_graph=cuda_graph))
+    engine.load()
+    engine.infer(IMAGES[0])
+    del engine
+    gc.collect()
+    assert onnx_cuda.orphaned_sessions == 0
+    assert (onnx_cuda.device, onnx_cuda.pinned, onnx_cuda.graphs, onnx_cuda.streams) == ({}, {}, {}, {})
+
+
 @pytest.mark.parametrize(
     "change", ["onnx_sha256", "precision", "gpu_name", "tensorrt_version", "cuda_version", "driver_version"]
 )

@@ -25,6 +25,9 @@ class GpuRun:
         self.queue: Callable[[], None] = _nothing
         self._graph: int | None = None
 
+    def __del__(self) -> None:
+        self.queue = _nothing  # with it goes the session or context, which must end before its stream and its memory
+
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the outputs for one image, by name."""
         self.cuda.use()
