@@ -164,8 +164,10 @@ def test_inference_reports_percentiles_failures_and_age():
     assert health.status("x", {}, 1.6).level is Level.OK
     health.done(1.7, 0.01, 0.8)
     assert health.status("x", {}, 1.8).level is Level.WARN
+    assert health.status("x", {}, 1.8).values["age_ms"] == "800.0"
     health.done(1.9, 0.01, 1e8)  # a bag of last year without use_sim_time
     assert health.status("x", {}, 2.0).level is Level.OK
+    assert [name for name in health.status("x", {}, 2.0).values if name.startswith("age")] == []
     assert health.status("x", {}, 3.8).message == "running"
     assert health.status("x", {}, 4.0).message == "waiting for images"
 

@@ -24,9 +24,11 @@ LATENCY_WINDOW = 300  # frames
 STUCK_S = 2.0  # a frame this long in hand, and five times as long as usual, is stuck
 PERIODS_KEPT = 9
 PUBLISHERS_KEPT = 16
+COMPARABLE_AGE_S = 60.0  # what is older was recorded, or stamped by a clock that is wrong; no load explains it
+OTHER_CLOCK_S = 3600.0  # such an age is none: a bag without use_sim_time, or use_sim_time without a /clock
+
 NOT_CONFIGURED = "not configured: no model is loaded"
 INACTIVE = "inactive: no image is processed"
-COMPARABLE_AGE_S = 60.0  # beyond, stamp and clock have nothing to do with each other: a bag without use_sim_time
 
 
 class Level(IntEnum):
@@ -200,7 +202,10 @@ class InferenceHealth:
         with self._lock:
             self._done_s.append(now_s)
             self._latency_s.append(latency_s)
-            self._age_s.append(age_s)
+            if abs(age_s) < OTHER_CLOCK_S:
+                self._age_s.append(age_s)
+            else:
+                self._age_s.clear()
 
     def failed(self, error: BaseException | str, now_s: float) -> None:
         """Note a frame whose processing raised, or a model that did not load."""
@@ -241,7 +246,7 @@ class InferenceHealth:
         if self._failure and (last_done_s < self._failed_s or now_s - self._failed_s < HOLD_S):
             return Level.ERROR, self._failure
         running = now_s - last_done_s < RATE_WINDOW_S
-        if running and self._age_warn_s < self._age_s[-1] < COMPARABLE_AGE_S:
+        if running and self._age_s and self._age_warn_s < self._age_s[-1] < COMPARABLE_AGE_S:
             return Level.WARN, f"output is {self._age_s[-1] * 1e3:.0f} ms old; lower the load or raise age_warn_s"
         return Level.OK, self.standing or ("running" if running else "waiting for images")
 
