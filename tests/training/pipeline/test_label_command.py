@@ -238,6 +238,22 @@ def test_clips_without_intrinsics_are_refused(street: Path, tmp_path: Path, caps
     )
 
 
+def test_labels_that_are_not_there_are_not_spoken_of(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing can be said of a clip of one frame: no neighbour in time shows what moves."""
+    clip = tmp_path / "clips" / "one"
+    (clip / "frames").mkdir(parents=True)
+    shutil.copy(street / "clips" / "a" / "frames" / "000000.jpg", clip / "frames")
+    info = read_clip_info(street / "clips" / "a")
+    write_clip_info(clip, replace(info, stamps_ns=info.stamps_ns[:1], ego_speed_mps=info.ego_speed_mps[:1]))
+    command = ["label", str(tmp_path / "clips"), "--config", str(street / "label.yaml"), "--executor", "inline"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "labels: tracks in 0 of 1 clip, panoptic in 0 of 1 clip\n" in told
+    assert f"clips without labels: 'videocups status {tmp_path / 'clips'}' tells why" in told
+
+
 def test_settings_are_checked_and_presets_overridden() -> None:
     fast = label_config({"preset": "fast", "cues": {"compensate": False}}, "test")
     assert fast.cues.flow.upscale == 1.0

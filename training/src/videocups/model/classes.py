@@ -29,7 +29,7 @@ class ClassTable:
         if not self.stuff or not self.things:
             raise ValueError(
                 f"a network needs stuff and things, got {len(self.stuff)} stuff and {len(self.things)} thing classes; "
-                "look at the clips' class tables"
+                "look at the clips' class tables (labels of clips in which nothing was found to move have no things)"
             )
         if any(info.is_thing for info in self.stuff) or not all(info.is_thing for info in self.things):
             raise ValueError("stuff and things are mixed up; build the table with ClassTable.of(infos)")

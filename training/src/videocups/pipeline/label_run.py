@@ -72,8 +72,22 @@ def summary_lines(summary: Summary, workspace: Workspace, stages: Stages) -> lis
         named = ", ".join(f"{name} {count}" for name, count in summary.failed.items())
         lines.append(f"failed: {named}; 'videocups status {workspace.root}' tells why")
     if final:
-        lines.append(f"labels: {', '.join(final)} in every clip")
+        lines.append(f"labels: {', '.join(_where(kind, workspace) for kind in final)}")
+    if any(count for count in _missing(final, workspace)):
+        lines.append(f"clips without labels: 'videocups status {workspace.root}' tells why")
     return lines
+
+
+def _where(kind: str, workspace: Workspace) -> str:
+    """Return in how many clips there are labels of a kind: a clip of one frame, or of darkness, has none."""
+    without = _missing([kind], workspace)[0]
+    clips = counted(len(workspace.clips), "clip")
+    return f"{kind} in {len(workspace.clips) - without} of {clips}" if without else f"{kind} in every clip"
+
+
+def _missing(kinds: Sequence[str], workspace: Workspace) -> list[int]:
+    """Return for each kind how many clips have no label of it."""
+    return [sum(next((clip / kind).glob("*.png"), None) is None for clip in workspace.clips) for kind in kinds]
 
 
 def open_labels(clips: Path, config_file: Path | None) -> tuple[Stages, Workspace]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from videocups.pipeline.manifest import Row
-from videocups.progress import LINE_EVERY_S, duration
+from videocups.progress import LINE_EVERY_S, counted, duration
 
 REDRAW_S = 0.25
 
@@ -72,9 +72,9 @@ class ProgressTable:
         known = self.stages.get(stage)
         if known is None:
             started = any(count.left for count in self.stages.values())
-            self.stages[stage] = StageCount(stage, total, done, failed)
-            if self._live is None and not started and self.stages[stage].left:
-                print(f"{stage}: begins, {self.stages[stage].left} items to do", file=self._stream, flush=True)
+            count = self.stages[stage] = StageCount(stage, total, done, failed)
+            if self._live is None and not started and count.left:
+                print(f"{stage}: begins, {counted(count.left, 'item')} to do", file=self._stream, flush=True)
         else:
             known.total, known.ready, known.failed = total, done - known.ran, failed
 
