@@ -191,6 +191,21 @@ def test_throttle_keeps_the_rate_under_jitter(rate_hz, expected):
     assert abs(taken - expected) <= 1
 
 
+def test_a_fast_camera_whose_frame_was_taken_early_gets_no_second_one():
+    gate = FrameGate(GateLimits(max_rate_hz=10))
+    taken_s = [stamp_s for stamp_s in (0.0, 0.091, 0.092, 0.095, 0.15, 0.195) if judge(gate, stamp_s).cause is None]
+    assert taken_s == [0.0, 0.091, 0.195]
+
+
+def test_a_higher_rate_holds_at_once():
+    gate = FrameGate(GateLimits(max_rate_hz=0.1))
+    assert judge(gate, 0.0).cause is None
+    assert judge(gate, 1.0).cause is DropCause.THROTTLED
+    gate.limits = GateLimits(max_rate_hz=10)
+    assert [judge(gate, 1.05 + tenth / 10).cause for tenth in range(3)] == [None, None, None]
+    assert judge(gate, 1.3).cause is DropCause.THROTTLED
+
+
 def test_after_a_pause_the_throttle_does_not_catch_up():
     gate = FrameGate(GateLimits(max_rate_hz=10))
     stamps_s = [0.0, 1.0, 1.03, 1.06, 1.1, 1.13]

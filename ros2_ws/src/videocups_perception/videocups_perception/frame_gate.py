@@ -96,11 +96,12 @@ class FrameGate:
         if self.limits.max_rate_hz <= 0:
             return True
         period_ns = round(1e9 / self.limits.max_rate_hz)
-        if self._due_ns is not None and stamp_ns < self._due_ns - period_ns // 10:  # a camera's stamps jitter
+        wait_ns = 0 if self._due_ns is None else self._due_ns - stamp_ns
+        if period_ns // 10 < wait_ns <= 2 * period_ns:  # a camera's stamps jitter, and a longer wait is a lower rate's
             return False
         # The next due time follows the schedule, not the frame, so that jitter does not lower the rate.
         due_ns = self._due_ns
-        if due_ns is None or stamp_ns - due_ns >= period_ns:  # the first frame, or one after a pause
+        if due_ns is None or abs(wait_ns) >= period_ns:  # the first frame, or one after a pause or at a new rate
             due_ns = stamp_ns
         self._due_ns = due_ns + period_ns
         return True
