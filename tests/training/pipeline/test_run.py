@@ -113,6 +113,22 @@ def test_touched_or_copied_files_are_known_by_content(make_clips: ClipMaker) -> 
     assert not run(moved, toy_stages()).ran
 
 
+def test_frames_are_read_once_after_they_were_touched(make_clips: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newer of two rows counts, whichever file it stands in."""
+    root = make_clips(1)
+    run(root, toy_stages())
+    frames = sorted(root.rglob("frames/*"))
+    for path in frames:
+        os.utime(path, ns=(1, 1))
+    read: list[Path] = []
+    known = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), known(path))[1])
+    for times in (1, 0):
+        read.clear()
+        run(root, toy_stages())
+        assert [read.count(path) for path in frames] == [times] * len(frames)
+
+
 @pytest.mark.parametrize("harm", ["remove", "truncate", "alter"])
 def test_damaged_final_artefacts_are_made_again_without_their_inputs(make_clips: ClipMaker, harm: str) -> None:
     root = make_clips(4)

@@ -8,6 +8,7 @@ the files it was made from: intermediate ones may be removed once the final ones
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ class Planner:
         try:
             if mark is None or mark != mark_file(path, mark.digest):
                 mark = mark_file(path, content_digest(path.read_bytes()))
-                row = Row("frames", name, mark.digest, "done", files={path.name: mark})
+                row = Row("frames", name, mark.digest, "done", files={path.name: mark}, at_ns=time.time_ns())
                 if writer is not None:
                     writer.append(place, row)
                 self._rows[place]["frames", name] = row
