@@ -254,6 +254,22 @@ def test_labels_that_are_not_there_are_not_spoken_of(
     assert f"clips without labels: 'videocups status {tmp_path / 'clips'}' tells why" in told
 
 
+def test_the_closing_lines_say_that_nothing_moves(
+    street: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A camera that stands before a world that stands: labels of stuff, and nothing to learn objects from."""
+    info, clip = read_clip_info(street / "clips" / "a"), tmp_path / "clips" / "still"
+    (clip / "frames").mkdir(parents=True)
+    for number in range(3):
+        shutil.copy(street / "clips" / "a" / "frames" / "000000.jpg", clip / "frames" / f"{number:06d}.jpg")
+    write_clip_info(clip, replace(info, stamps_ns=info.stamps_ns[:3], ego_speed_mps=info.ego_speed_mps[:3]))
+    command = ["--config", str(street / "label.yaml"), "--executor", "inline"]
+    assert main(["label", str(tmp_path / "clips"), *command]) == 0
+    assert "classes: 6 of stuff, 0 of things: nothing was found to move" in capsys.readouterr().out
+    assert main(["label", str(labelled), "--config", str(street / "bearing.yaml"), "--executor", "inline"]) == 0
+    assert re.search(r"classes: \d of stuff, [1-9] of things\n", capsys.readouterr().out)
+
+
 def test_settings_are_checked_and_presets_overridden() -> None:
     fast = label_config({"preset": "fast", "cues": {"compensate": False}}, "test")
     assert fast.cues.flow.upscale == 1.0

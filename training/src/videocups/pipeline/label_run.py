@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from videocups.cues.epipolar import pinhole
 from videocups.pipeline.coco_panoptic import write_coco
@@ -22,6 +23,7 @@ from videocups_core.clip import Clip, read_clip_info, write_atomically
 from videocups_core.config import to_mapping
 
 CONFIG_FILE = "label.json"
+CLASSES_FILE = "thing_stuff.json"
 FIX_CAMERA = "cut it again with 'videocups ingest … --calibration FILE --overwrite'"
 
 
@@ -75,7 +77,17 @@ def summary_lines(summary: Summary, workspace: Workspace, stages: Stages) -> lis
         lines.append(f"labels: {', '.join(_where(kind, workspace) for kind in final)}")
     if any(count for count in _missing(final, workspace)):
         lines.append(f"clips without labels: 'videocups status {workspace.root}' tells why")
+    if "panoptic" in final and (workspace.data / CLASSES_FILE).is_file():
+        lines.append(_classes(json.loads((workspace.data / CLASSES_FILE).read_text(encoding="utf-8"))))
     return lines
+
+
+def _classes(table: dict[str, Any]) -> str:
+    """Return how many classes of either kind there are, from what was decided over all clips."""
+    kinds = [bool(row["is_thing"]) for row in table["classes"]]
+    found = table.get("panoptic_classes", {"stuff": kinds.count(False), "things": kinds.count(True)})
+    text = f"classes: {found['stuff']} of stuff, {found['things']} of things"
+    return text if found["things"] else f"{text}: nothing was found to move, and objects cannot be learned from this"
 
 
 def _where(kind: str, workspace: Workspace) -> str:
