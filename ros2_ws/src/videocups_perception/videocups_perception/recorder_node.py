@@ -44,7 +44,6 @@ class Shot:
     image: ImageMessage
     segments: PanopticFrame | None = None
     panoptic: Image | None = None
-    classes: tuple[ClassInfo, ...] = ()
 
     @property
     def is_answered(self) -> bool:
@@ -171,8 +170,7 @@ class RecorderNode(Node):
 
     def _on_answer(self, message: PanopticFrame | Image) -> None:
         shot = self.answers.answer(message)
-        if shot is not None and shot.segments is not None:
-            shot.classes = self.classes_of.get(shot.segments.model_id, ())
+        if shot is not None:
             self.worker.offer(shot)
 
     def _on_labels(self, message: LabelInfo) -> None:
@@ -189,13 +187,15 @@ class RecorderNode(Node):
             raise FrameRejected(DropCause.STOPPED, self._failure)
         header = shot.image.header
         panoptic = None
+        classes: tuple[ClassInfo, ...] = ()
         if shot.segments is not None and shot.panoptic is not None:
-            if not shot.classes:
+            classes = self.classes_of.get(shot.segments.model_id, ())
+            if not classes:
                 raise FrameRejected(DropCause.STOPPED, "the labels of the model have not come yet")
             panoptic = panoptic_frame(shot.segments, shot.panoptic)
         try:
             rgb = rgb_from_message(shot.image)
-            self.recorder.add(rgb, stamp_ns(header), header.frame_id, self._camera, panoptic, shot.classes)
+            self.recorder.add(rgb, stamp_ns(header), header.frame_id, self._camera, panoptic, classes)
         except OSError as error:
             self._fail(error)
             raise
