@@ -29,7 +29,7 @@ from videocups_core.standin import StandInWorld  # noqa: E402
 from videocups_core.types import CameraModel  # noqa: E402
 from videocups_perception.conversions import image_message  # noqa: E402
 from videocups_perception.replay_node import ReplayNode, parse  # noqa: E402
-from videocups_perception.replay_pace import ClockPace  # noqa: E402
+from videocups_perception.replay_pace import ClockPace, FollowPace  # noqa: E402
 from videocups_perception.replay_sources import SourceError, open_source  # noqa: E402
 
 MS = 1_000_000
@@ -211,6 +211,18 @@ def test_numbers_that_mean_nothing_are_refused(option, capsys):
     with pytest.raises(SystemExit):
         parse(["bag", option])
     assert "must be a number of at least" in capsys.readouterr().err
+
+
+def test_an_image_that_comes_twice_is_not_waited_for():
+    pace = FollowPace(window=1, timeout_s=60.0, stopped=threading.Event())
+    start_s = time.monotonic()
+    for stamp_ns in (5, 5, 6, 6, 6):
+        pace.wait_for_room()
+        pace.sent(stamp_ns)
+        pace.answer(stamp_ns)
+    pace.finish()
+    assert time.monotonic() - start_s < 10.0
+    assert (pace.answered, pace.unanswered) == (2, 0)
 
 
 def test_as_fast_as_the_node_follows_no_frame_is_lost(make_rig, play, tmp_path):

@@ -40,6 +40,7 @@ class FollowPace:
         self._stopped = stopped
         self._changed = threading.Condition()
         self._open: list[int] = []
+        self._newest_ns: int | None = None
         self.answered = 0
         self.unanswered = 0
 
@@ -54,9 +55,11 @@ class FollowPace:
                 self._changed.notify_all()
 
     def sent(self, stamp_ns: int) -> None:
-        """Take note of an image that is about to be sent."""
+        """Take note of an image that is about to be sent; nobody answers one with the stamp of the image before."""
         with self._changed:
-            self._open.append(stamp_ns)
+            if stamp_ns != self._newest_ns:
+                self._open.append(stamp_ns)
+            self._newest_ns = stamp_ns
 
     def wait_for_room(self, room: int = 1) -> None:
         """Return when ``room`` more images may be sent; give up on images that stay unanswered for too long."""
