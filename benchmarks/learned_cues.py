@@ -160,7 +160,6 @@ def depth_half(options: argparse.Namespace, train: list[Path], held: list[Render
     return [
         ("AbsRel of learned depth against the quality preset's", mean(alone.depth.abs_rel), mean(theirs.depth.abs_rel)),
         ("the same with parallax, as in labels", mean(ours.depth.abs_rel), mean(theirs.depth.abs_rel)),
-        ("the same while driving", mean(ours.driving.abs_rel), mean(theirs.driving.abs_rel)),
         ("the same of moving objects", mean(ours.movers.pixels), mean(theirs.movers.pixels)),
         ("1 - AUC of motion, with learned depth and without", 1 - ours.motion.auc(), 1 - theirs.motion.auc()),
         ("1 - F1 of the same", 1 - ours.motion.f1(), 1 - theirs.motion.f1()),
