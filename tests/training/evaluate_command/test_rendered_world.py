@@ -40,7 +40,9 @@ def predict(world: Path, folder: Path, *, swap_ids: bool) -> None:
 
 
 @pytest.mark.parametrize("swap_ids", [False, True])
-def test_only_broken_tracks_cost(world: Path, tmp_path: Path, swap_ids: bool) -> None:
+def test_only_broken_tracks_cost(
+    world: Path, tmp_path: Path, swap_ids: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     predict(world, tmp_path / "pred", swap_ids=swap_ids)
     out, page = tmp_path / "result.json", tmp_path / "result.html"
     arguments = ["--prediction", str(tmp_path / "pred"), "--truth", str(world), "--dataset", "rendered"]
@@ -54,6 +56,9 @@ def test_only_broken_tracks_cost(world: Path, tmp_path: Path, swap_ids: bool) ->
     else:
         assert scores["stq"] == 1.0
     assert "data:image/jpeg" in page.read_text()
+    told = capsys.readouterr().out.splitlines()
+    assert any("  broken tracks 0   mostly followed " in line for line in told)  # no name is parted from its number
+    assert max(map(len, told)) <= 80
 
 
 def test_truth_is_no_labels_and_the_name_of_the_right_dataset_is_told(

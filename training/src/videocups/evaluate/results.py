@@ -182,7 +182,9 @@ def print_tables(evaluation: Evaluation, stream: IO[str] | None = None) -> None:
         classes.add_row(escape(row.name), kind(evaluation, row.class_id), *numbers, f"{row.true_px:,}")
     console.print(classes)
     if lines := diagnostic_lines(evaluation):
-        console.print("  " + "   ".join(f"{name} [bold]{value}[/]" for name, value in lines))
+        # a line of its own for each few, or a narrow terminal would part a number from its name
+        for at in range(0, len(lines), 3):
+            console.print("  " + "   ".join(f"{name} [bold]{value}[/]" for name, value in lines[at : at + 3]))
     for note in notes(evaluation):
         console.print(f"[yellow]note:[/] {escape(note)}")
 
