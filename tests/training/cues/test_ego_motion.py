@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from videocups.cues.clip_geometry import Habit, PairGeometry, settle_pair
+from videocups.cues.clip_geometry import Habit, PairGeometry, habits, look_at_pair, settle_pair
 from videocups.cues.ego_motion import EgoMotion, EgoMotionConfig, along_axis, estimate_ego_motion, refine_ego_motion
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import FlowPair
-from videocups.cues.ground_plane import GroundConfig
+from videocups.cues.ground_plane import Ground, GroundConfig
 
 CONFIG = EgoMotionConfig(samples=3000)
 
@@ -109,3 +109,44 @@ def test_a_stand_behind_traffic_may_be_creeping(road, step_m, support, kind):
     assert settled.motion.kind == kind
     if kind == "moving":
         assert settled.ground.camera_height == pytest.approx(1.5 / step_m, rel=0.05)
+
+
+def beside_a_lorry(road):
+    """The vehicle drives ahead on a road; a lorry that overtakes it fills the image above the near road."""
+    pair = road.exact_pair(np.eye(3), np.array([0.0, 0.0, -0.3]), noise_px=0.03)
+    overtaking = road.exact_pair(np.eye(3), np.array([0.0, 0.0, 0.6]), noise_px=0.03)
+    for flow, other in ((pair.forward_px, overtaking.forward_px), (pair.backward_px, overtaking.backward_px)):
+        flow[:48] = 2 * other[:48]
+    return pair
+
+
+def test_a_lorry_that_overtakes_does_not_turn_the_vehicle_around(road):
+    """Epipolar lines are the same both ways, and most of the flow votes for backwards: only the road tells."""
+    pair, ground = beside_a_lorry(road), GroundConfig(min_pixels=100)
+    assert estimate_ego_motion(pair, road.camera, CONFIG).direction[2] > 0.9
+    found = look_at_pair(pair, pixel_rays(road.camera), road.camera, CONFIG, ground)
+    assert found.motion.direction[2] < -0.99
+    assert found.ground.camera_height == pytest.approx(1.5 / 0.3, rel=0.1)
+
+
+def test_without_a_ground_a_vehicle_goes_the_way_it_always_goes(road):
+    pair = beside_a_lorry(road)
+    pair.forward_px[56:] = 0.5 * pair.forward_px[55:56]  # no road is seen
+    pair.backward_px[56:] = 0.5 * pair.backward_px[55:56]
+    backwards = PairGeometry(EgoMotion(np.eye(3), np.array([0.0, 0.0, 1.0]), "moving", 0.9), None)
+    usual = Habit(normal=np.array([0.0, 1.0, 0.0]), axis=np.array([0.0, 0.0, -1.0]))
+    rays, ground = pixel_rays(road.camera), GroundConfig(min_pixels=100, min_share=0.9)
+    settled = settle_pair(backwards, usual, pair, rays, road.camera, CONFIG, ground)
+    assert settled.motion.direction[2] < -0.99
+
+
+def test_a_stand_says_nothing_of_the_habits():
+    """Before a standing camera noise agrees with any ground, and so do many voters; a few pairs of a drive tell."""
+    ahead = EgoMotion(np.eye(3), np.array([0.0, 0.0, -1.0]), "moving", 1.0)
+    aside = EgoMotion(np.eye(3), np.array([1.0, 0.0, 0.0]), "moving", 1.0)
+    level, leaning = np.array([0.0, 1.0, 0.0]), np.array([-0.14, 0.99, 0.0])
+    driven = PairGeometry(ahead, Ground(level / 5.0, 0.6))
+    stood = PairGeometry(aside, Ground(leaning / 400.0, 1.0))
+    for habit in habits([driven] * 3 + [stood] * 9, GroundConfig()):
+        np.testing.assert_allclose(habit.normal, level, atol=1e-6)
+        np.testing.assert_allclose(habit.axis, (0, 0, -1), atol=1e-6)

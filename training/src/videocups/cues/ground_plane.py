@@ -37,6 +37,8 @@ class GroundConfig:
     )
     # a plane tilted more than this against the camera's own level is the side of a truck, not the ground
     max_tilt_deg: float = setting(15.0, "a plane tilted more than this is not the ground", minimum=0.0, maximum=90.0)
+    # a vehicle that creeps shows its ground worse: from this camera height in steps on by the square
+    clear_height: float = setting(4.0, "camera height in steps from which on the ground shows worse", minimum=0.1)
     # the pairs before and after that steady the normal
     window: int = setting(30, "pairs before and after that steady the ground's normal", minimum=0)
 
@@ -120,14 +122,16 @@ def _fit(
     toward = np.maximum(ray @ guess, 1e-3)
     normal = guess * _vote(rho / toward, noise / rho)
     noise = config.flow_noise_px * noise
-    fit = _fit_height if known_normal is not None else _fit_plane
     for scale in (3.0,) * 3 + (1.5,) * 9:
         predicted = ray @ normal
         tolerance = 2 * scale * np.maximum(noise, 0.02 * np.abs(predicted))
         weight = np.square(np.clip(1 - np.square((rho - predicted) / tolerance), 0, None)) / np.square(tolerance)
         if np.count_nonzero(weight) < 0.2 * min_pixels:
             return None
-        normal = fit(ray, rho, weight, normal)
+        if known_normal is None:
+            normal = _fit_plane(ray, rho, weight, normal, config.clear_height)
+        else:
+            normal = _fit_height(ray, rho, weight, normal)
     predicted = ray @ normal
     share = float((np.abs(rho - predicted) < 2 * np.maximum(noise, 0.03 * np.abs(predicted))).mean())
     level = normal[1] >= np.cos(np.radians(config.max_tilt_deg)) * np.linalg.norm(normal)
@@ -139,7 +143,7 @@ def steady_grounds(grounds: Sequence[Ground | None], config: GroundConfig | None
     config = config or GroundConfig()
     units = np.array([np.full(3, np.nan) if g is None else g.normal * g.camera_height for g in grounds]).reshape(-1, 3)
     # a ground that many voters deny counts little
-    weights = np.array([0.0 if g is None else g.share**3 for g in grounds])
+    weights = np.array([0.0 if g is None else g.share**3 * clearness(g, config) for g in grounds])
     steady: list[Matrix | None] = []
     for index in range(len(grounds)):
         near = slice(max(0, index - config.window), index + config.window + 1)
@@ -150,9 +154,23 @@ def steady_grounds(grounds: Sequence[Ground | None], config: GroundConfig | None
         if not len(chosen):
             steady.append(None)
             continue
-        middle = np.array([_weighted_median(chosen[:, axis], weight) for axis in range(3)])
+        middle = weighted_median(chosen, weight)
         steady.append(middle / np.linalg.norm(middle))
     return steady
+
+
+def clearness(ground: Ground | None, config: GroundConfig) -> float:
+    """Return in [0, 1] how well a pair can show its ground: before a stand noise agrees with any plane."""
+    return 0.0 if ground is None else min(1.0, (config.clear_height / ground.camera_height) ** 2)
+
+
+def weighted_median(values: Matrix, weights: Matrix) -> Matrix:
+    """Return the median of each column of ``values`` (N, M) under ``weights`` (N,)."""
+    middle = []
+    for column in values.T:
+        order = np.argsort(column)
+        middle.append(column[order][np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())])
+    return np.array(middle)
 
 
 def _vote(height: Matrix, relative_noise: Matrix) -> float:
@@ -164,10 +182,14 @@ def _vote(height: Matrix, relative_noise: Matrix) -> float:
     return float(np.exp(edges[smooth.argmax()] + (edges[1] - edges[0]) / 2))
 
 
-def _fit_plane(ray: Matrix, rho: Matrix, weight: Matrix, normal: Matrix) -> Matrix:
-    """Weighted least squares, with a little faith that the camera is level, more so that it does not lean."""
+def _fit_plane(ray: Matrix, rho: Matrix, weight: Matrix, normal: Matrix, clear_height: float) -> Matrix:
+    """Weighted least squares, with a little faith that the camera is level, more so that it does not lean.
+
+    The slower the vehicle, the less its parallax stands out from errors, and the more counts that faith.
+    """
     gram = (ray * weight[:, None]).T @ ray
-    faith = np.diag([4.0, 0.02, 1.0]) * np.trace(gram) * 1e-3
+    doubt = max(1.0, 1 / (clear_height**2 * float(normal @ normal)))
+    faith = np.diag([4.0, 0.02, 1.0]) * np.trace(gram) * 1e-3 * doubt
     level = np.array([0.0, np.linalg.norm(normal), 0.0])
     fitted: Matrix = np.linalg.solve(gram + faith, (ray * weight[:, None]).T @ rho + faith @ level)
     return fitted
@@ -177,8 +199,3 @@ def _fit_height(ray: Matrix, rho: Matrix, weight: Matrix, normal: Matrix) -> Mat
     toward = ray @ normal
     fitted: Matrix = normal * ((weight * rho * toward).sum() / (weight * toward * toward).sum())
     return fitted
-
-
-def _weighted_median(values: Matrix, weights: Matrix) -> float:
-    order = np.argsort(values)
-    return float(values[order][np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())])
