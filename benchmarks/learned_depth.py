@@ -29,12 +29,14 @@ from trainings import trained
 
 from videocups.cues.classical import ClipGeometry, iter_frames, survey
 from videocups.cues.classical_config import QUALITY
+from videocups.cues.depth import Measured
+from videocups.cues.depth_memory import remember
 from videocups.cues.dynamo.config import DynamoConfig
 from videocups.cues.dynamo.estimator import DynamoCues
 from videocups.cues.dynamo.training import train_depth
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import FloatMap, FlowPair
-from videocups.cues.frame_cues import cues_of_look, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_cues import cues_of_look, ground_of_habit, look_at_frame
 from videocups.cues.fused_depth import fused_inverse_depth
 from videocups.cues.known_depth import KnownDepth
 from videocups.cues.quality import DepthQuality, MotionQuality
@@ -146,7 +148,7 @@ def measure(clip: LabelledClip, count: int, estimator: DynamoCues, counts: dict[
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in (CLASSICAL, LEARNED, TRUE)}
     flows: list[FlowPair] = []
     truths, ways = [], []
-    held: FloatMap | None = None
+    held: Measured | None = None
     heights = 1 / camera_height_m(clip, geometry, rays)
     for frame in iter_frames(clip.rgb, count, clip.camera, geometry, QUALITY):
         truth = clip.truth(frame.index)

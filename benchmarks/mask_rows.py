@@ -12,9 +12,11 @@ from labelled_clips import LabelledClip, Truth
 
 from videocups.cues.classical import KnowDepth, iter_frames, survey
 from videocups.cues.classical_config import QUALITY, ClassicalConfig
+from videocups.cues.depth import Measured
+from videocups.cues.depth_memory import remember
 from videocups.cues.epipolar import pixel_rays
-from videocups.cues.flow import FloatMap, FlowEstimator
-from videocups.cues.frame_cues import FrameCues, cues_of_look, look_at_frame, remember
+from videocups.cues.flow import FlowEstimator
+from videocups.cues.frame_cues import FrameCues, cues_of_look, look_at_frame
 from videocups.cues.quality import FlowQuality, MotionQuality
 from videocups.fusion.tracking import TrackingConfig, track_instances
 from videocups.instances.frame_instances import frame_instances
@@ -87,7 +89,7 @@ def measured(
     """Run the chain on one clip and count; flow is estimated once for all variants, which look equally far or not."""
     rows = {name: Row(frames=count) for name in variants}
     maps: dict[str, list[np.ndarray]] = {name: [] for name in variants}
-    held: dict[str, FloatMap | None] = dict.fromkeys(variants)
+    held: dict[str, Measured | None] = dict.fromkeys(variants)
     flows, truths = [], []
     geometry, rays = survey(clip.rgb, count, clip.camera, QUALITY), pixel_rays(clip.camera)
     farthest = replace(QUALITY, far_frames=max(variant.config.far_frames for variant in variants.values()))

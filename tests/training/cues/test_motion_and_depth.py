@@ -184,8 +184,6 @@ def test_measurements_are_fused_by_their_weight_and_holes_lie_on_the_ground():
     nothing = Measured(np.zeros((60, 80), np.float32), np.zeros((60, 80), np.float32))
     dense = dense_inverse_depth(nothing, ground, config)
     np.testing.assert_allclose(dense, np.maximum(ground, 1 / config.max_heights), rtol=1e-5)
-    kept = dense_inverse_depth(nothing, ground, config, prior=np.full((60, 80), 0.1, np.float32))
-    np.testing.assert_allclose(kept[:30], 0.1, rtol=1e-5)
 
 
 def test_what_moves_stands_on_the_ground():

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from tests.training.pipeline.artefacts import artefacts
 
 from videocups.cues.classical import estimate_pair, survey
+from videocups.cues.depth_memory import looking_back, remember
 from videocups.cues.epipolar import pixel_rays
 from videocups.cues.flow import DisFlow, FlowPair
-from videocups.cues.frame_cues import FrameCues, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_cues import FrameCues, ground_of_habit, ground_or_level, look_at_frame
 from videocups.cues.frame_in_time import frame_in_time
 from videocups.fusion.tracking import track_instances
 from videocups.instances.frame_instances import frame_instances
@@ -72,7 +73,8 @@ def tracks_of_plain_loop(clip: Clip, config: LabelConfig) -> list[NDArray[np.int
         frame = frame_in_time(t, images, dict(enumerate(pairs)), config.cues.far_frames, ground)
         look = look_at_frame(frame, geometry.hood, rays, camera, config.cues)
         measured = parallax_from_arrays(parallax_to_arrays(look.measured, look.steady))
-        inverse, held = remember(*measured, ground, held, config.cues.depth)
+        look_back = looking_back(pairs[t - 1] if t else None)
+        inverse, held = remember(*measured, ground_or_level(ground, rays), held, config.cues.depth, look_back)
         fields = half(look.rest_px), half(np.float32(1) / inverse), half(look.motion)
         cues = FrameCues(t, True, look.flow_px, *fields, ground, look.may_move, look.pair, held)
         instances.append(frame_instances(cues, camera.fx, config.instances))

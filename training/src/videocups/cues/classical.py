@@ -16,10 +16,19 @@ from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import Habit, PairGeometry, habits, look_at_pair, no_pair, refit_pair, settle_pair
 from videocups.cues.compensated_flow import compensated_flow_px
 from videocups.cues.continuity import is_cut, match_exposure, shows_nothing
+from videocups.cues.depth import Measured
+from videocups.cues.depth_memory import looking_back, remember
 from videocups.cues.ego_motion import refine_ego_motion
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.flow import DisFlow, FloatMap, FlowEstimator, FlowPair, flow_pair, visible
-from videocups.cues.frame_cues import FrameCues, FrameLook, cues_of_look, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_cues import (
+    FrameCues,
+    FrameLook,
+    cues_of_look,
+    ground_of_habit,
+    ground_or_level,
+    look_at_frame,
+)
 from videocups.cues.frame_in_time import FrameInTime, frame_in_time
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.hood import HoodFinder
@@ -72,9 +81,13 @@ def iter_cues(
 
     ``estimator`` replaces the configured flow; ``known``: see ``iter_looks``.
     """
-    held: FloatMap | None = None
+    held: Measured | None = None
+    before: FramePair | None = None
+    rays = pixel_rays(camera)
     for look, ground in iter_looks(read_frame, count, camera, geometry, config, estimator, known):
-        inverse, held = remember(look.measured, look.steady, ground, held, config.depth)
+        below, seen = ground_or_level(ground, rays), (look.measured, look.steady)
+        inverse, held = remember(*seen, below, held, config.depth, looking_back(before))
+        before = look.pair
         yield cues_of_look(look, inverse, ground, held)
 
 

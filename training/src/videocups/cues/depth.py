@@ -37,10 +37,20 @@ class DepthConfig:
     wanted_error: float = setting(0.12, "relative error at which a window is small enough", minimum=0.001)
     # errors of the ego-motion do not average out: no window counts for more measurements than this
     max_independent: float = setting(30.0, "no window counts for more independent measurements", minimum=1.0)
-    # a creeping vehicle (its camera's height is more translations than this) measures nothing and keeps what it had
+    # a vehicle creeps whose camera's height is more translations than this: what it measures adds to what it knew ...
     max_camera_height: float = setting(
-        8.0, "pairs with a smaller step (camera height in steps) measure nothing", minimum=1.0
+        5.0, "pairs with a smaller step (camera height in steps) only add to what was known", minimum=1.0
     )
+    # ... and from here on it measures nothing
+    standing_height: float = setting(
+        60.0, "pairs with a smaller step (camera height in steps) measure nothing", minimum=1.0
+    )
+    # what a creeping vehicle knew counts this many times as much in the next frame
+    fade: float = setting(0.9, "what was known counts this much in the next frame", minimum=0.0, maximum=1.0)
+    # things that stand on the ground are at most that high, in camera heights
+    max_thing_heights: float = setting(3.0, "things are at most this high, in camera heights", minimum=1.0)
+    # depth of what stands beyond the near ground, where nothing was ever measured
+    usual_heights: float = setting(12.0, "depth where nothing was ever measured, in camera heights", minimum=1.0)
     # metres, where the recording knows neither; 0 scales to ``typical_m`` instead
     camera_height_m: float = setting(0.0, "height of the camera over the ground in metres, 0: unknown", minimum=0.0)
     # median depth of a clip whose scale nothing tells
@@ -70,16 +80,13 @@ def fuse(measured: Sequence[Measured]) -> Measured:
     return Measured((total / np.maximum(weight, 1e-12)).astype(np.float32), weight)
 
 
-def dense_inverse_depth(
-    measured: Measured, ground: FloatMap, config: DepthConfig, prior: FloatMap | None = None
-) -> FloatMap:
+def dense_inverse_depth(measured: Measured, ground: FloatMap, config: DepthConfig) -> FloatMap:
     """Fill and smooth; (H, W) in 1/camera heights.
 
     ``ground`` (H, W): inverse depth of the ground in 1/camera heights, 0 above its horizon: nothing lies below it.
-    ``prior`` (H, W): what is usual at this place of the image; the last resort.
     """
     least = np.maximum(ground, 1 / config.max_heights)
-    filled = np.array(least if prior is None else np.maximum(prior, least), np.float32)
+    filled = np.array(least, np.float32)
     for mean, error in window_means(measured, ground, config.windows_px[::-1], config):
         mean = np.maximum(mean, least)
         filled = np.where(error < config.wanted_error * mean, mean, filled).astype(np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import Habit
-from videocups.cues.depth import DepthConfig, Measured, dense_inverse_depth, fuse, ground_in_heights, measure
+from videocups.cues.depth import DepthConfig, Measured, fuse, ground_in_heights, measure
 from videocups.cues.far_view import with_own_ground
 from videocups.cues.flow import FloatMap
 from videocups.cues.frame_in_time import FrameInTime
@@ -24,6 +24,8 @@ from videocups_core.types import CameraModel
 
 BLOWN_OUT, HALO_SHARE = 253, 0.006
 """from this value on in all channels a pixel shows nothing, and light spills over a rim of this share of the width."""
+LEVEL = np.array([0.0, 1.0, 0.0])
+"""normal of the ground below a camera that is mounted level"""
 FAR_ERRORS = 4 / 3
 """of a chain of steps, in errors expected of one step that is as long"""
 
@@ -41,6 +43,7 @@ class FrameCues:
     ``depth_heights``: in camera heights. ``motion``: probability in [0, 1].
     ``ground``: inverse depth of the ground in 1/camera heights, 0 above its horizon or where it is not known.
     ``may_move``: visible and not the ground itself. ``pair``: to the next frame, None at the end.
+    ``held``: what ``remember`` keeps for the next frame.
     """
 
     index: int
@@ -52,15 +55,15 @@ class FrameCues:
     ground: FloatMap
     may_move: Mask
     pair: FramePair | None
-    held_inverse_depth: FloatMap | None
+    held: Measured | None
 
 
 @dataclass(frozen=True)
 class FrameLook:
     """What a frame and its neighbours tell, without any memory of earlier frames; fields as in ``FrameCues``.
 
-    ``measured``: parallax towards all neighbours; ``steady``: without neighbours to which the camera hardly moved, None
-    where no other is left. Both None where nothing was measured.
+    ``measured``: parallax towards all neighbours to which the camera moves; ``steady``: without those to which it only
+    crept, None where no other is left. Both None where nothing was measured.
     """
 
     index: int
@@ -74,8 +77,8 @@ class FrameLook:
     steady: Measured | None
 
 
-def cues_of_look(look: FrameLook, inverse_depth: FloatMap, ground: FloatMap, held: FloatMap | None) -> FrameCues:
-    """Return the cues of a frame with its dense inverse depth and what a standing camera may keep of that."""
+def cues_of_look(look: FrameLook, inverse_depth: FloatMap, ground: FloatMap, held: Measured | None) -> FrameCues:
+    """Return the cues of a frame with its dense inverse depth and what the next frame may know of it."""
     depth = np.float32(1) / inverse_depth
     told = look.flow_px, look.rest_px, depth, look.motion, ground, look.may_move, look.pair
     return FrameCues(look.index, look.known, *told, held)
@@ -117,17 +120,9 @@ def ground_of_habit(habit: Habit, rays: FloatMap) -> FloatMap:
     return np.zeros(rays.shape[:2], np.float32) if habit.normal is None else ground_in_heights(habit.normal, rays)
 
 
-def remember(
-    measured: Measured | None, steady: Measured | None, ground: FloatMap, held: FloatMap | None, config: DepthConfig
-) -> tuple[FloatMap, FloatMap | None]:
-    """Return a frame's dense inverse depth and what a standing camera may keep of it, given what was ``held``."""
-    now = measured if held is None else steady
-    if now is not None:
-        inverse = dense_inverse_depth(now, ground, config, held)
-        return inverse, inverse
-    if held is not None:  # the camera stands or creeps, or no neighbour shows the frame
-        return held, held
-    return dense_inverse_depth(_nothing(ground), ground, config), None
+def ground_or_level(ground: FloatMap, rays: FloatMap) -> FloatMap:
+    """Return the ground, or that below a level camera where none is known."""
+    return ground if ground.any() else ground_in_heights(LEVEL, rays)
 
 
 def blown_out(rgb: Image) -> Mask:
@@ -142,18 +137,14 @@ def blown_out(rgb: Image) -> Mask:
 def _parallax(
     views: Sequence[View], tests: Sequence[StaticTest], config: DepthConfig
 ) -> tuple[Measured | None, Measured | None]:
-    """Return what all neighbours measured, and what those did to which the camera moved enough."""
+    """Return what neighbours measured to which the camera moved at all, and to which it moved enough; None if none."""
     measured = [
         (measure(test.parallax, view.ground, view.visible & ~(test.raw_surprise > 1.7), config), view.ground)
         for view, test in zip(views, tests, strict=True)
-        if test.parallax is not None and view.ground is not None
+        if test.parallax is not None and view.ground is not None and view.ground.camera_height < config.standing_height
     ]
     steady = [one for one, ground in measured if ground.camera_height < config.max_camera_height]
     every = fuse([one for one, _ in measured]) if measured else None
     if len(steady) == len(measured):
         return every, every
     return every, fuse(steady) if steady else None
-
-
-def _nothing(ground: FloatMap) -> Measured:
-    return Measured(np.zeros_like(ground), np.zeros_like(ground))

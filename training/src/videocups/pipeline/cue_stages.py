@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy as np
 from videocups.cues.classical import estimate_pair, plain_pair
 from videocups.cues.classical_config import ClassicalConfig
 from videocups.cues.clip_geometry import PairGeometry, habits, look_at_pair, no_pair
+from videocups.cues.depth_memory import looking_back, remember
 from videocups.cues.epipolar import pixel_rays, static_flow_px
 from videocups.cues.flow import DisFlow, FlowEstimator
-from videocups.cues.frame_cues import FrameLook, ground_of_habit, look_at_frame, remember
+from videocups.cues.frame_cues import FrameLook, ground_of_habit, ground_or_level, look_at_frame
+from videocups.cues.frame_pair import FramePair, View
 from videocups.cues.fused_depth import fused_inverse_depth
 from videocups.cues.hood import HoodFinder
 from videocups.cues.known_depth import KnownDepth
 from videocups.cues.learned.flow_kinds import FLOW_CONFIGS, FLOW_MODULES
 from videocups.pipeline import cue_formats
-from videocups.pipeline.clip_reading import camera_of, frame_of, habit_of
+from videocups.pipeline.clip_reading import camera_of, flow_of, frame_of, habit_of
 from videocups.pipeline.cue_formats import (
     flow_to_arrays,
     geometry_from_arrays,
@@ -91,14 +94,21 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
     outputs = Output("parallax", ".npz"), motion
     return (
         *flow,
-        Stage("cues", "frame", cues_of_frame, plain, inputs, outputs, version=2),
+        Stage("cues", "frame", cues_of_frame, plain, inputs, outputs, version=3),
         Stage(
             "memory",
             "clip",
             depth_of_clip,
             part_of(MemorySettings, cues),
-            (Input("parallax", need="any"), Input("geometry"), Input("clip")),
+            (
+                Input("parallax", need="any"),
+                Input("flow", need="any"),
+                Input("ego", need="any"),
+                Input("geometry"),
+                Input("clip"),
+            ),
             (Output("static_depth", ".npz", each_frame=True),),
+            version=2,
         ),
     )
 
@@ -115,6 +125,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             part_of(SurveySettings, cues),
             (Input("frames", (0, 1)), Input("clip")),
             (Output("survey_pair", ".json"), Output("survey", ".npz")),
+            version=2,
         ),
         Stage(
             "geometry",
@@ -123,6 +134,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             part_of(GeometrySettings, cues),
             (Input("survey_pair", need="any"), Input("survey", need="any"), Input("clip")),
             (Output("geometry", ".npz"),),
+            version=2,
         ),
         Stage(
             "flow",
@@ -131,6 +143,7 @@ def _flow_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, 
             flow,
             (Input("frames", (0, 1)), Input("survey_pair"), Input("geometry"), Input("clip")),
             (Output("flow", ".npz"), Output("ego", ".json")),
+            version=2,
             loads=FLOW_MODULES if learned.flow is not None else (),
             run_many=in_step(flow_of_pair) if learned.flow is not None else None,
         ),
@@ -213,10 +226,19 @@ def _motion_fields(look: FrameLook) -> dict[str, Any]:
 
 
 def depth_of_clip(work: Work, settings: MemorySettings) -> Iterator[tuple[str, int | None, Any]]:
-    """Make depth dense frame after frame: where a camera stands, it leans on what the frame before knew."""
-    held, rays = None, pixel_rays(camera_of(work))
+    """Make depth dense frame after frame: where a camera creeps or stands, it leans on what the frame before knew."""
+    held, before, rays = None, -1, pixel_rays(camera_of(work))
     for number in work.numbers("parallax"):
-        measured, steady = parallax_from_arrays(work.read("parallax", number))
-        ground = ground_of_habit(habit_of(work, number), rays)
-        inverse, held = remember(measured, steady, ground, held, settings.depth)
+        seen = parallax_from_arrays(work.read("parallax", number))
+        ground = ground_or_level(ground_of_habit(habit_of(work, number), rays), rays)
+        look_back = partial(_view_back, work, number) if before == number - 1 else None
+        inverse, held = remember(*seen, ground, held, settings.depth, look_back)
+        before = number
         yield "static_depth", number, {"depth_heights": (np.float32(1) / inverse).astype(cue_formats.STORED)}
+
+
+def _view_back(work: Work, number: int) -> View | None:
+    if not work.has("flow", number - 1):
+        return None
+    found = pair_from_json(work.read("ego", number - 1))
+    return looking_back(FramePair(flow_of(work, number - 1), found.motion, found.ground))()

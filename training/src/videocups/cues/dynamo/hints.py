@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from videocups.cues.classical import ReadFrame, iter_looks, survey
 from videocups.cues.classical_config import PRESETS, ClassicalConfig
-from videocups.cues.depth import stand_on_ground
+from videocups.cues.depth import Measured, stand_on_ground
+from videocups.cues.depth_memory import looking_back, remember
 from videocups.cues.dynamo.config import HintConfig
 from videocups.cues.flow import FloatMap
-from videocups.cues.frame_cues import FrameLook, cues_of_look, remember
+from videocups.cues.frame_cues import FrameLook, cues_of_look
 from videocups.cues.frame_pair import FramePair
 from videocups.cues.motion import MOVING, around_moving
 from videocups.instances.frame_instances import frame_instances
@@ -63,9 +64,11 @@ def iter_hints(
     ``filled``: how much counts what was not measured, where all else was: it is worth what there was to fill it from.
     """
     geometry = survey(read_frame, count, camera, config)
-    held: FloatMap | None = None
+    held: Measured | None = None
+    before: FramePair | None = None
     for look, ground in iter_looks(read_frame, count, camera, geometry, config):
-        dense, held = remember(look.measured, look.steady, ground, held, config.depth)
+        dense, held = remember(look.measured, look.steady, ground, held, config.depth, looking_back(before))
+        before = look.pair
         yield _frame_hints(look, dense, ground, camera, size_wh, filled), camera_step(look.pair)
 
 
