@@ -25,7 +25,9 @@ GROUND_FROM = 1 / 40
 FARTHER, BELOW = 0.7, 0.8
 """apparent inverse depth below this share of the contact's is farther, below this of the ground's lies under it"""
 KNOWN_SHARE, KNOWN_CONTACT = 0.3, 0.1
-"""inverse depth is known up to this share of itself, or of the contact's"""
+"""to a creeping camera inverse depth is known up to this share of itself, or of the contact's"""
+NOTHING_SEEN = 1e3
+"""error from which on nothing was measured: driving, what is far and noisy is clear in the mean of its neighbours"""
 STANDING_ERROR = 0.3
 """expected relative error of what the contact with the ground tells"""
 NOTHING_SHARE = 0.01
@@ -100,7 +102,7 @@ def _stand(
             if is_ground[row, column]:
                 contact[column], kind[row, column], odd[column], seen_px[column] = below, GROUND, 0, 0
                 continue
-            unknown = noise > max(KNOWN_SHARE * rho, KNOWN_CONTACT * base)
+            unknown = noise > (max(KNOWN_SHARE * rho, KNOWN_CONTACT * base) if creeps else NOTHING_SEEN)
             if below > 0:
                 seen_px[column] += 1
                 odd[column] += creeps if unknown else rho < BELOW * below - 2 * noise
