@@ -18,6 +18,7 @@ from videocups.cues.smurf.config import SmurfConfig
 from videocups.cues.smurf.estimator import SmurfFlow
 from videocups.cues.smurf.network import FlowNetwork
 from videocups.pipeline.cue_formats import flow_from_arrays
+from videocups.pipeline.failures import TooManyFailuresError
 from videocups.pipeline.formats import decode
 from videocups.pipeline.label_config import label_config
 from videocups.pipeline.learned_cues import _load_flow, heights_per_unit
@@ -112,6 +113,28 @@ def test_motion_is_what_the_depth_of_a_network_does_not_explain(street: Path, ne
         ratios.append(heights / expected)
     middle = np.median(ratios)
     assert np.mean(np.abs(np.stack(ratios) / middle - 1) > 0.05) < 0.02  # one factor for the whole clip
+
+
+@pytest.mark.parametrize("motion", ["network", "geometry"])
+def test_a_camera_that_stands_sees_no_ground_but_has_depth(
+    networks: dict[str, Path], tmp_path: Path, motion: str
+) -> None:
+    waits = World(WorldConfig(seed=2, num_frames=FRAMES, scenario="stand", height=96, width=192))
+    standing = write_clip(waits, tmp_path / "clips" / "waits")
+    assert run(standing, depth=str(networks["depth"]), motion=motion)["instances"] == FRAMES
+    clip, estimator = Clip(standing), DynamoCues(networks["depth"])
+    for number in range(FRAMES):
+        heights = decode(clip.path("static_depth", number, ".npz"))["depth_heights"].astype(np.float32)
+        np.testing.assert_allclose(heights, estimator.depth(clip.frame_rgb(number)), rtol=2e-3)
+
+
+def test_depth_of_a_unit_of_its_own_needs_ground(networks: dict[str, Path], tmp_path: Path) -> None:
+    waits = World(WorldConfig(seed=2, num_frames=FRAMES, scenario="stand", height=96, width=192))
+    standing = write_clip(waits, tmp_path / "clips" / "waits")
+    config = from_mapping(DynamoConfig, {"data": SIZE}, "test")
+    without = save(tmp_path / "without_hints", "dynamo", config, DynamoNetwork(config.network))
+    with pytest.raises(TooManyFailuresError, match=r"shows the ground.*hints\.depth"):
+        run(standing, depth=str(without), motion="network")
 
 
 @pytest.mark.parametrize("motion", ["network", "geometry"])

@@ -90,7 +90,8 @@ def cue_stages(cues: ClassicalConfig, learned: LearnedConfig) -> tuple[Stage, ..
             loads=DEPTH_MODULES,
             run_many=in_step(cues_against_depth),
         )
-        return (*flow, against_depth, scale_stage())
+        # motion can be held against depth of hints only
+        return (*flow, against_depth, scale_stage(in_heights=True))
     outputs = Output("parallax", ".npz"), motion
     return (
         *flow,

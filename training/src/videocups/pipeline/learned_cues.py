@@ -63,7 +63,9 @@ class Network:
 
 @dataclass(frozen=True)
 class ScaleSettings:
-    """The scale has none."""
+    """Whether the network learned depth in camera heights, from hints: then a clip without ground has that scale."""
+
+    in_heights: bool
 
 
 def open_network(checkpoint: Path, *kinds: str) -> Network:
@@ -103,9 +105,13 @@ class InStepFlow:
 
 @dataclass(frozen=True)
 class InStepDepth:
-    """What a network says of frames, of all items in step at once. ``gap``: frames between those that show motion."""
+    """What a network says of frames, of all items in step at once.
+
+    ``gap``: frames between those that show motion. ``in_heights``: whether hints taught it to tell camera heights.
+    """
 
     gap: int
+    in_heights: bool
     cues: Callable[..., DepthMotion]
     depth: Callable[[NDArray[np.uint8]], FloatMap]
     known_depth: Callable[[NDArray[np.uint8]], KnownDepth]
@@ -125,6 +131,7 @@ def _load_depth(network: Network) -> InStepDepth:
     found = DynamoCues(network.checkpoint, device=torch_device())
     return InStepDepth(
         found.config.data.gap,
+        found.config.hints.depth > 0,
         together(found.cues, found.cues_of_all),
         together(found.depth, lambda asked: found.depth_of_all([rgb for (rgb,) in asked])),
         together(found.known_depth, lambda asked: found.known_depth_of_all([rgb for (rgb,) in asked])),
@@ -146,7 +153,8 @@ def _with_settings(run: Callable[[Work, Any], dict[str, Any]], settings: Any, wo
 
 def network_cue_stages(network: Network) -> tuple[Stage, ...]:
     """Return the stages that take the place of "cues" and "memory" where the network gives depth and motion."""
-    gap = learned_depth(network).gap
+    loaded = learned_depth(network)
+    gap = loaded.gap
     around = tuple(step * gap for step in (-2, -1, 1, 2))
     return (
         Stage(
@@ -166,17 +174,17 @@ def network_cue_stages(network: Network) -> tuple[Stage, ...]:
             loads=DEPTH_MODULES,
             run_many=in_step(cues_by_network),
         ),
-        scale_stage(),
+        scale_stage(loaded.in_heights),
     )
 
 
-def scale_stage() -> Stage:
+def scale_stage(in_heights: bool) -> Stage:
     """Return the stage that takes the place of "memory": a network forgets nothing."""
     return Stage(
         "memory",
         "clip",
         scale_of_clip,
-        ScaleSettings(),
+        ScaleSettings(in_heights),
         (Input("network_depth", need="any"), Input("clip")),
         (Output("static_depth", ".npz", each_frame=True),),
     )
@@ -216,9 +224,12 @@ def scale_of_clip(work: Work, settings: ScaleSettings) -> Iterator[tuple[str, in
     """Bring depth into camera heights, with one factor for a whole clip: the network's unit does not change."""
     numbers = work.numbers("network_depth")
     scales = np.array([float(work.read("network_depth", number)["scale"]) for number in numbers])
-    if not np.isfinite(scales).any():
-        raise ValueError("no frame of the clip shows the ground, from which depth takes its scale; use classical depth")
-    factor = np.float32(np.median(scales[np.isfinite(scales)]))
+    factor = np.float32(np.median(scales[np.isfinite(scales)])) if np.isfinite(scales).any() else np.float32(1)
+    if not np.isfinite(scales).any() and not settings.in_heights:
+        raise ValueError(
+            "no frame of the clip shows the ground, from which depth takes its scale; "
+            "use classical depth, or train with hints.depth > 0"
+        )
     for number in numbers:
         heights = work.read("network_depth", number)["depth"] * factor
         yield "static_depth", number, {"depth_heights": heights.astype(cue_formats.STORED)}
