@@ -87,16 +87,16 @@ def dense_inverse_depth(measured: Measured, ground: FloatMap, config: DepthConfi
     """
     least = np.maximum(ground, 1 / config.max_heights)
     filled = np.array(least, np.float32)
-    for mean, error in window_means(measured, ground, config.windows_px[::-1], config):
+    for mean, weight in window_means(measured, ground, config.windows_px[::-1], config):
         mean = np.maximum(mean, least)
-        filled = np.where(error < config.wanted_error * mean, mean, filled).astype(np.float32)
+        filled = np.where(np.square(config.wanted_error * mean) * weight > 1, mean, filled)
     return np.clip(filled, 1 / config.max_heights, 1 / config.min_heights)
 
 
 def window_means(
     measured: Measured, ground: FloatMap, windows_px: Iterable[int], config: DepthConfig
 ) -> Iterator[tuple[FloatMap, FloatMap]]:
-    """Yield the weighted mean of what was measured in windows of each size, and its expected error, (H, W) each."""
+    """Yield the mean of what was measured in windows of each size and its weight (1/variance), (H, W) each."""
     error = 1 / np.sqrt(measured.weight + 1e-12)
     # errors are symmetric: clipping before the mean would pull far things nearer
     weight = np.where(measured.inverse_depth > -3 * error, measured.weight, 0).astype(np.float32)
@@ -107,8 +107,8 @@ def window_means(
         total = np.maximum(np.asarray(cv2.blur(weight, size), np.float32), np.float32(1e-12))
         # neighbouring flow vectors share their errors, and a share of all of them comes from the ego-motion
         independent = np.float32(min(max(1.0, window * window / 25), config.max_independent))
-        mean = np.asarray(cv2.blur(carried, size) / total + ground, np.float32)
-        yield mean, np.asarray(1 / np.sqrt(total * independent), np.float32)
+        mean = np.asarray(cv2.blur(carried, size), np.float32) / total + ground
+        yield mean, np.asarray(total * independent, np.float32)
 
 
 def ground_in_heights(normal: Matrix, rays: FloatMap) -> FloatMap:

@@ -39,7 +39,8 @@ def fused_inverse_depth(
     standing = Measured(measured.inverse_depth, weight)
     parallax, precision = known.inverse_depth, np.zeros_like(weight)
     means = window_means(standing, ground, WINDOWS_PX, config)
-    for (mean, noise), common in zip(means, WINDOWS_PX.values(), strict=True):
+    for (mean, information), common in zip(means, WINDOWS_PX.values(), strict=True):
+        noise = 1 / np.sqrt(information)
         precise = ~near & (noise < config.wanted_error * mean)
         parallax = np.where(precise, unit * mean, parallax)
         precision = np.where(precise, 1 / np.square(unit * (noise + common * mean)), precision)

@@ -34,7 +34,8 @@ NOTHING_SHARE = 0.01
 """where less of the image shows ground, nothing is known of what stands on it"""
 ODD_PX, ODD_SHARE = 4, 0.1
 """a thing moves with so many px, and this share of them, that show nothing or lie under the ground"""
-GROUND, STANDS, HIGH, KEPT = range(4)
+LITTLE, NOTHING = 1e-3, 1e-12
+"""weights of what is hardly known, and of what is not"""
 
 
 def upright(measured: Measured | None, ground: FloatMap, config: DepthConfig, *, creeps: bool) -> Measured:
@@ -44,23 +45,21 @@ def upright(measured: Measured | None, ground: FloatMap, config: DepthConfig, *,
     foot is the background, unless enough below it lies under the ground or, where the camera ``creeps``, shows nothing:
     then it moves along with the camera.
     """
-    slope = _beyond_horizon(ground)
     if measured is None:
         measured = Measured(np.zeros_like(ground), np.zeros_like(ground))
-    seen, error = measured.inverse_depth, (1 / np.sqrt(measured.weight + 1e-12)).astype(np.float32)
-    is_ground = _ground(seen, error, slope)
+    seen, weight, slope = measured.inverse_depth, measured.weight, _beyond_horizon(ground)
+    # the median of what is ground or not is what most of the window is
+    around = cv2.boxFilter(_ground(seen, weight, slope), -1, (9, 9), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    is_ground = np.asarray(around) > 40
     if is_ground.mean() < NOTHING_SHARE:
-        return _usual(measured, error, ground, config)
-    far = np.float32(1 / config.max_heights)
-    inverse, kind = _stand(seen, error, is_ground, slope, (config.max_thing_heights, float(far)), creeps)
-    told = 1 / np.square(np.float32(STANDING_ERROR) * np.maximum(inverse, far))
-    # what is too high is far only where nothing around it was measured
-    weight = np.where(kind == STANDS, told, np.where(kind == HIGH, np.float32(1e-3), measured.weight))
-    return Measured(inverse, weight.astype(np.float32))
+        return _usual(measured, ground, config)
+    limits = config.max_thing_heights, 1 / config.max_heights
+    return Measured(*_stand(seen, weight, is_ground, slope, limits, creeps))
 
 
-def _usual(measured: Measured, error: FloatMap, ground: FloatMap, config: DepthConfig) -> Measured:
+def _usual(measured: Measured, ground: FloatMap, config: DepthConfig) -> Measured:
     """Fill with the ground, and beyond its near part with what is usually there."""
+    error = (1 / np.sqrt(measured.weight + 1e-12)).astype(np.float32)
     usual = np.maximum(ground, np.float32(1 / config.usual_heights))
     known = error < KNOWN_SHARE * np.maximum(measured.inverse_depth, usual)
     weight = np.where(known, measured.weight, 1 / np.square(np.float32(STANDING_ERROR) * usual))
@@ -73,45 +72,55 @@ def _beyond_horizon(ground: FloatMap) -> FloatMap:
     return np.asarray(ground[-1] + rows * (ground[-1] - ground[-2]), np.float32)
 
 
-def _ground(seen: FloatMap, error: FloatMap, slope: FloatMap) -> NDArray[np.bool_]:
-    near = np.abs(seen - slope) < np.maximum(2 * error, GROUND_SHARE * slope)
-    shown = near & (slope > GROUND_FROM) & (error < GROUND_ERROR * slope)
-    whole: NDArray[np.bool_] = cv2.medianBlur(shown.astype(np.uint8), 9) > 0
-    return whole
+@njit(cache=True)
+def _ground(seen: FloatMap, weight: FloatMap, slope: FloatMap) -> Any:
+    """Return (H, W) 1 where what was measured is the ground's."""
+    shown = np.zeros(seen.shape, np.uint8)
+    for row in range(len(seen)):
+        for column in range(seen.shape[1]):
+            below = slope[row, column]
+            if below > GROUND_FROM:
+                error = 1 / np.sqrt(weight[row, column] + NOTHING)
+                near = abs(seen[row, column] - below) < max(2 * error, GROUND_SHARE * below)
+                shown[row, column] = near and error < GROUND_ERROR * below
+    return shown
+
+
+@njit(cache=True)
+def _moves(odd: int, seen_px: int) -> bool:
+    return odd >= ODD_PX and odd > ODD_SHARE * seen_px
 
 
 @njit(cache=True)
 def _stand(
     seen: FloatMap,
-    error: FloatMap,
+    weight: FloatMap,
     is_ground: NDArray[np.bool_],
     slope: FloatMap,
     limits: tuple[float, float],
     creeps: bool,
 ) -> Any:
-    """Read the columns from below; returns inverse depth and what it comes from."""
+    """Read the columns from below; returns inverse depth and weight."""
     height, width = seen.shape
-    inverse, kind = np.empty((height, width), np.float32), np.empty((height, width), np.uint8)
+    inverse, trust = seen.copy(), weight.copy()
     max_thing, far = limits
     contact = np.maximum(slope[height - 1], np.float32(far))
     odd, seen_px = np.zeros(width, np.int32), np.zeros(width, np.int32)
     for row in range(height - 1, -1, -1):
         for column in range(width):
-            rho, noise, below, base = seen[row, column], error[row, column], slope[row, column], contact[column]
-            inverse[row, column], kind[row, column] = rho, KEPT
+            rho, below, base = seen[row, column], slope[row, column], contact[column]
             if is_ground[row, column]:
-                contact[column], kind[row, column], odd[column], seen_px[column] = below, GROUND, 0, 0
+                contact[column], odd[column], seen_px[column] = below, 0, 0
                 continue
+            noise = 1 / np.sqrt(weight[row, column] + NOTHING)
             unknown = noise > (max(KNOWN_SHARE * rho, KNOWN_CONTACT * base) if creeps else NOTHING_SEEN)
             if below > 0:
                 seen_px[column] += 1
                 odd[column] += creeps if unknown else rho < BELOW * below - 2 * noise
             is_thing = 1 - below / base < max_thing  # its height over the ground, in camera heights
-            if unknown:
-                inverse[row, column] = base if is_thing else far
-                kind[row, column] = STANDS if is_thing else HIGH
-            elif rho < FARTHER * base - 2 * noise:
-                moves = odd[column] >= ODD_PX and odd[column] > ODD_SHARE * seen_px[column]
-                if is_thing and moves:
-                    inverse[row, column], kind[row, column] = base, STANDS
-    return inverse, kind
+            if unknown and not is_thing:
+                # what is too high is far only where nothing around it was measured
+                inverse[row, column], trust[row, column] = far, LITTLE
+            elif unknown or (is_thing and rho < FARTHER * base - 2 * noise and _moves(odd[column], seen_px[column])):
+                inverse[row, column], trust[row, column] = base, 1 / (STANDING_ERROR * max(base, far)) ** 2
+    return inverse, trust
