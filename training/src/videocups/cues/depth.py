@@ -107,8 +107,8 @@ def window_means(
         total = np.maximum(np.asarray(cv2.blur(weight, size), np.float32), np.float32(1e-12))
         # neighbouring flow vectors share their errors, and a share of all of them comes from the ego-motion
         independent = np.float32(min(max(1.0, window * window / 25), config.max_independent))
-        mean = np.asarray(cv2.blur(carried, size), np.float32) / total + ground
-        yield mean, np.asarray(total * independent, np.float32)
+        mean = cv2.blur(carried, size) / total + ground
+        yield np.asarray(mean, np.float32), np.asarray(total * independent, np.float32)
 
 
 def ground_in_heights(normal: Matrix, rays: FloatMap) -> FloatMap:
