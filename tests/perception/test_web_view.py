@@ -237,13 +237,16 @@ def test_foxglove_gets_the_messages_unchanged(view):
     assert channel["schema"] == full_definition("sensor_msgs/msg/Image")
     client.send_json({"op": "subscribe", "subscriptions": [{"id": 7, "channelId": channel["id"]}]})
     rig.wait(lambda: rig.node.count_subscribers("/vps/panoptic/image") == 2)
-    _, panoptic = rig.exchange(rig.image(0))
-    while not isinstance(relayed := client.receive(), bytes):
-        pass
+    relayed, answers = None, []
+    while not isinstance(relayed, bytes):  # best effort: the first may come before both ends are ready
+        assert len(answers) < 10
+        answers.append(rig.exchange(rig.image(len(answers)))[1])
+        while not isinstance(relayed, bytes) and client.has_message(1.0):
+            relayed = client.receive()
     client.close()
     opcode, subscription, _ = struct.unpack("<BIQ", relayed[:13])
     assert (opcode, subscription) == (1, 7)
-    assert deserialize_message(relayed[13:], Image) == panoptic  # CDR padding may hold anything
+    assert deserialize_message(relayed[13:], Image) in answers  # CDR padding may hold anything
 
 
 def test_a_taken_port_is_named_with_its_remedy(view, spinner):

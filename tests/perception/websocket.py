@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import socket
 import struct
 from typing import Any
@@ -42,6 +43,10 @@ class WebSocket:
             (length,) = struct.unpack(">Q", self._take(8))
         payload = self._take(length)
         return payload if first & 0x0F == 2 else json.loads(payload)
+
+    def has_message(self, timeout_s: float) -> bool:
+        """Return whether something to receive comes within that time."""
+        return bool(self._buffer or select.select([self._socket], [], [], timeout_s)[0])
 
     def close(self) -> None:
         self._socket.close()
